@@ -1,0 +1,1 @@
+"""What the cluster holds: API objects and tables of columns. No clock, no pydantic."""
