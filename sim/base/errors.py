@@ -19,6 +19,10 @@ class InputError(KubedesError):
     """A scenario, manifest, configuration or trace that cannot be used. The text lists all its problems."""
 
 
+class OutputError(KubedesError):
+    """Results that cannot be written: no room, no permission. Nothing half-written is left behind."""
+
+
 class StuckError(KubedesError):
     """A run that cannot progress; the text says what is stuck where."""
 
