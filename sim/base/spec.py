@@ -2,17 +2,37 @@
 
 A field's name carries its unit (`_s`, `_bytes`, `_millicores`, `_per_s`), `param` its bounds, meaning and
 source. `Choice(CATALOG)` marks a field that names a plugin: `cni: bridge` or `cni: {type: bridge, mtu_bytes: 1450}`.
+Where the unit is one that people write out, text with a unit is taken too: `size_bytes: 64Mi`, `period_s: 1m30s`,
+`bandwidth_bytes_per_s: 10Gbit/s`. A bare number is always in the field's own unit.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
 
 from sim.base.errors import near_miss
 from sim.base.plugin import Catalog
+from sim.base.units import parse_bandwidth_bit_per_s, parse_bytes, parse_duration_s, parse_millicores
+
+AMOUNTS: dict[str, tuple[Callable[[str], float] | None, str]] = {
+    "_bytes_per_s": (lambda text: parse_bandwidth_bit_per_s(text) / 8, "bytes a second, or text such as 10Gbit/s"),
+    "_bit_per_s": (parse_bandwidth_bit_per_s, "bits a second, or text such as 10Gbit/s"),
+    "_per_s": (None, "per second"),
+    "_bytes": (parse_bytes, "bytes, or text such as 64Mi"),
+    "_millicores": (parse_millicores, "millicores, or text such as 250m"),
+    "_s": (parse_duration_s, "seconds, or text such as 1m30s"),
+}
+"""How the end of a field's name says its unit: the reader of text with a unit, and what to tell people. First match."""
+
+
+def amount_of(field: str) -> tuple[Callable[[str], float] | None, str]:
+    """The entry of `AMOUNTS` for a field's name; `(None, "")` when its name carries no unit that is listed."""
+    return next((entry for suffix, entry in AMOUNTS.items() if field.endswith(suffix)), (None, ""))
 
 
 class Spec(BaseModel):
@@ -20,8 +40,53 @@ class Spec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, validate_default=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _spelled_out(cls, data: Any) -> Any:
+        """Texts with units become numbers, and a plugin's parameters alone belong to the default plugin."""
+        if not isinstance(data, dict):
+            return data
+        return {key: _default_plugin(cls.model_fields.get(key), _amounts(amount_of(str(key))[0], value))
+                for key, value in data.items()}
 
-def param(default: Any = ..., description: str = "", *, source: str = "", unverified: bool = False, **bounds: Any) -> Any:
+
+def _default_plugin(field: FieldInfo | None, value: Any) -> Any:
+    """Parameters without `type`, in a field that names a plugin by default."""
+    if field is None or not isinstance(value, dict) or "type" in value or not isinstance(field.default, str):
+        return value
+    return {"type": field.default, **value} if any(isinstance(mark, Choice) for mark in field.metadata) else value
+
+
+def _amounts(read: Callable[[str], float] | None, value: Any) -> Any:
+    """`value` with its texts read as amounts; a distribution's parameters carry the unit of their field.
+
+    Text that cannot be read stays, for the field itself to refuse.
+    """
+    if read is None:
+        return value
+    if isinstance(value, str) and not _is_number(value):
+        try:
+            return read(value)
+        except ValueError:
+            return value
+    if isinstance(value, list | tuple):
+        return [_amounts(read, item) for item in value]
+    if isinstance(value, dict) and "dist" in value:
+        return {key: item if key == "dist" else _amounts(read, item) for key, item in value.items()}
+    return value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def param(
+    default: Any = ..., description: str = "", *, source: str = "", unverified: bool = False, **bounds: Any
+) -> Any:
     """A model parameter: default, meaning, where its value comes from, and bounds (`ge`, `gt`, `le`, `lt`).
 
     unverified: the value is remembered, not measured or read; reports mark it so.
@@ -37,17 +102,25 @@ def param(default: Any = ..., description: str = "", *, source: str = "", unveri
 class Choice:
     """`Annotated[Base, Choice(CATALOG)]`: a field that holds one plugin spec of the family `CATALOG`.
 
-    Takes a spec, a name, or a mapping with `type` and the plugin's own parameters.
+    Takes a spec, a name, or a mapping with `type` and the plugin's own parameters; without `type` they are those of the
+    plugin that is the field's default.
     """
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
 
+    def name_of(self, value: Any) -> str:
+        """The catalog's name of a plugin spec."""
+        return next(name for name in self.catalog if self.catalog[name] is type(value))
+
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
         return core_schema.no_info_plain_validator_function(
             lambda value: _choose(self.catalog, value),
             serialization=core_schema.plain_serializer_function_ser_schema(
-                lambda value, info: {"type": _name_of(self.catalog, value), **value.model_dump(mode=info.mode)},
+                lambda value, info: {
+                    "type": self.name_of(value),
+                    **value.model_dump(mode=info.mode, by_alias=info.by_alias, exclude_unset=info.exclude_unset),
+                },
                 info_arg=True,
             ),
         )
@@ -62,10 +135,6 @@ class Choice:
         return {"anyOf": variants, "description": f"one of the {self.catalog.family}: {', '.join(self.catalog)}"}
 
 
-def _name_of(catalog: Catalog, value: Any) -> str:
-    return next(name for name in catalog if catalog[name] is type(value))
-
-
 def _choose(catalog: Catalog, value: Any) -> Any:
     if isinstance(value, Spec):
         return value
@@ -78,10 +147,10 @@ def _choose(catalog: Catalog, value: Any) -> Any:
         )
     name = value["type"]
     if name not in catalog:
-        raise ValidationError.from_exception_data(catalog.family, [InitErrorDetails(
-            type=PydanticCustomError(
-                "choice", "is none of the {family}; {hint}", {"family": catalog.family, "hint": near_miss(name, catalog)}
-            ),
-            loc=("type",), input=name,
-        )])
+        fault = PydanticCustomError(
+            "choice", "is none of the {family}; {hint}", {"family": catalog.family, "hint": near_miss(name, catalog)}
+        )
+        raise ValidationError.from_exception_data(
+            catalog.family, [InitErrorDetails(type=fault, loc=("type",), input=name)]
+        )
     return catalog[name].model_validate({key: item for key, item in value.items() if key != "type"})
