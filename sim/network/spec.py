@@ -1,15 +1,16 @@
-"""Parameters of the network: what the CNI plug-in costs on a node, and how fast nodes are connected."""
+"""Parameters of the network."""
 
 from __future__ import annotations
 
-from sim.base.spec import Spec, param
+from typing import Annotated
+
+from sim.base.spec import Choice, Spec, param
+from sim.network.cni import CNI, CniSpec
 
 
-class BridgeCniSpec(Spec):
-    """CNI `bridge` with host-local addresses: a veth pair on a bridge, under the kernel's network lock."""
+class NetworkSpec(Spec):
+    """How nodes are connected, and which plug-in connects pods to them."""
 
-    setup_cpu_s: float = param(0.02, "work of one set-up outside the kernel's lock: plug-in start, address, files", unverified=True, ge=0, le=60)
-    lock_s: float = param(0.03, "time one set-up holds the node's kernel network lock (rtnl)",
-                          source="our measurement of rtnetlink set-up steps on kernel 6.18", ge=0, le=60)
-    port_lock_s: float = param(5.0e-5, "added to the lock time per port already on the bridge",
-                               source="our measurement of rtnetlink set-up steps on kernel 6.18", ge=0, le=1)
+    cni: Annotated[CniSpec, Choice(CNI)] = param("bridge", "the CNI plug-in")
+    nic_bytes_per_s: float = param(1.25e9, "what one node's interface receives or sends (10 Gbit/s)",
+                                   source="Kubernetes CNI benchmarks of 2020 ran on 10 Gbit/s", gt=0, le=1e12)

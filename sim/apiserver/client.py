@@ -1,0 +1,46 @@
+"""A component's client: its own rate limit in front of the API server, and its patience with 429."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+from simpy.events import Event
+
+from sim.apiserver.pipeline import ApiServer
+from sim.apiserver.request import Operation
+from sim.engine.clock import Clock
+from sim.engine.token_bucket import TokenBucket
+
+MAX_RETRIES = 10
+"""client-go gives up after this many answers with Retry-After (Kubernetes 1.20 source, rest client)."""
+
+
+class Client:
+    """Sends requests as `user`; `limit` is shared by all requests of the client, None for no limit."""
+
+    __slots__ = ("_clock", "_limit", "_retry_after_s", "_server", "user")
+
+    def __init__(self, clock: Clock, server: ApiServer, user: str, limit: TokenBucket | None, retry_after_s: float) -> None:
+        self._clock = clock
+        self._server = server
+        self._limit = limit
+        self._retry_after_s = retry_after_s
+        self.user = user
+
+    def turn(self) -> Generator[Event, Any, None]:
+        """Wait for the client's own rate limit."""
+        if self._limit is not None:
+            wait_s = self._limit.reserve()
+            if wait_s > 0:
+                yield self._clock.timeout(wait_s)
+
+    def send(self, operation: Operation, namespace: str, charge: dict[str, int] | None = None) -> Generator[Event, Any, int]:
+        """Send at once (see `turn`), again after Retry-After while the answer is 429; ends with the last answer's code."""
+        code = 429
+        for _ in range(MAX_RETRIES + 1):
+            code = yield from self._server.serve(operation, self.user, namespace, charge)
+            if code != 429:
+                break
+            yield self._clock.timeout(self._retry_after_s)
+        return code

@@ -1,0 +1,112 @@
+"""A request's way through the API server: authenticate, flow control, authorize, admit, store, answer."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+from simpy.events import Event
+
+from sim.apiserver.authentication import request_cpu_s
+from sim.apiserver.authorization import Rbac
+from sim.apiserver.flow_control import MaxInFlight
+from sim.apiserver.quota import Quota
+from sim.apiserver.request import Operation
+from sim.apiserver.spec import ApiServerSpec
+from sim.engine.batcher import Batcher
+from sim.engine.clock import Clock
+from sim.engine.machine import Machine
+from sim.etcd.store import Etcd
+from sim.apiserver.request_log import RequestLog
+
+Charge = tuple[Quota, dict[str, int]]
+
+
+class ApiServer:
+    """One API server. `serve` is a process that ends with the HTTP status of the answer."""
+
+    def __init__(self, clock: Clock, spec: ApiServerSpec, machine: Machine, etcd: Etcd, rbac: Rbac, log: RequestLog) -> None:
+        self._clock = clock
+        self._spec = spec
+        self._machine = machine
+        self._etcd = etcd
+        self._rbac = rbac
+        self._log = log
+        self._authenticate_cpu_s = request_cpu_s(spec.authentication)
+        self._quota_checks: dict[str, Batcher[Charge]] = {}
+        self.flow_control = MaxInFlight(clock, spec.flow_control)
+        self.quotas: dict[str, Quota] = {}
+        """Namespaces that have a ResourceQuota."""
+
+    def serve(
+        self, operation: Operation, user: str, namespace: str, charge: dict[str, int] | None = None
+    ) -> Generator[Event, Any, int]:
+        """One request of `user`. charge: what a new pod counts against its namespace's quota."""
+        arrived_s = self._clock._now
+        seats = self.flow_control.seats(operation.mutating)
+        if not seats.try_acquire():
+            yield self._machine.work(self._authenticate_cpu_s)
+            self._log.add(operation, user, 429, arrived_s)
+            return 429
+        code = yield from self._seated(operation, user, namespace, charge)
+        seats.release()
+        self._log.add(operation, user, code, arrived_s)
+        return code
+
+    def serve_many(self, operation: Operation, user: str, count: int) -> Generator[Event, Any, int]:
+        """`count` alike requests of components at once, as one piece of work; returns how many were served.
+
+        Those that find no seat are refused with 429. Used for steady background load only.
+        """
+        arrived_s = self._clock._now
+        seats = self.flow_control.seats(operation.mutating)
+        taken = seats.try_acquire_up_to(count)
+        if taken < count:
+            self._machine.load((count - taken) * self._authenticate_cpu_s)
+            self._log.add(operation, user, 429, arrived_s, count - taken)
+        if taken:
+            _, walked = self._rbac.decide(user, operation.verb, operation.resource, "")
+            yield self._machine.work(taken * self._cpu_s(operation, walked), threads=taken)
+            if operation.reads:
+                yield self._etcd.range(taken * operation.reads)
+            if operation.writes:
+                yield self._etcd.put(taken * operation.writes)
+            seats.release(taken)
+            self._log.add(operation, user, 200, arrived_s, taken)
+        return taken
+
+    def _cpu_s(self, operation: Operation, bindings_walked: int) -> float:
+        own: float = getattr(self._spec, operation.cost)
+        return self._authenticate_cpu_s + bindings_walked * self._spec.authorization.binding_cpu_s + own
+
+    def _seated(self, operation: Operation, user: str, namespace: str, charge: dict[str, int] | None) -> Generator[Event, Any, int]:
+        allowed, walked = self._rbac.decide(user, operation.verb, operation.resource, namespace)
+        if not allowed:
+            yield self._machine.work(self._authenticate_cpu_s + walked * self._spec.authorization.binding_cpu_s)
+            return 403
+        yield self._machine.work(self._cpu_s(operation, walked))
+        quota = self.quotas.get(namespace) if charge is not None else None
+        if quota is not None and charge is not None:
+            refused_for = yield self._quota_check(namespace).submit((quota, charge))
+            if refused_for:
+                return 403
+        if operation.reads:
+            yield self._etcd.range(operation.reads)
+        if operation.writes:
+            yield self._etcd.put(operation.writes)
+        return 201 if operation.verb == "POST" else 200
+
+    def _quota_check(self, namespace: str) -> Batcher[Charge]:
+        """One evaluation at a time a namespace; what arrives meanwhile is checked together in the next."""
+        check = self._quota_checks.get(namespace)
+        if check is None:
+            check = Batcher(self._clock, f"quota {namespace}", "apiserver", self._evaluate_quota, max_batch=100_000)
+            self._quota_checks[namespace] = check
+        return check
+
+    def _evaluate_quota(self, batch: list[Charge]) -> Generator[Event, Any, list[str]]:
+        yield self._machine.work(self._spec.quota_cpu_s)
+        verdicts = [quota.charge(amounts) for quota, amounts in batch]
+        if not all(verdicts):  # at least one pod was charged: the quota's status is written before it is admitted
+            yield self._etcd.put()
+        return verdicts

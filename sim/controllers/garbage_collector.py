@@ -1,0 +1,34 @@
+"""The garbage collector: deletes the pods of an owner that was deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+from simpy.events import Event
+
+from sim.apiserver.client import Client
+from sim.controllers.pod_control import PodControl
+from sim.controllers.spec import ControllerManagerSpec
+from sim.engine.clock import Clock
+from sim.engine.semaphore import Semaphore
+
+
+class GarbageCollector:
+    """`garbage_workers` deletions at a time, under its own client rate limit."""
+
+    def __init__(self, clock: Clock, spec: ControllerManagerSpec, client: Client, pod_control: PodControl) -> None:
+        self._clock = clock
+        self._client = client
+        self._pod_control = pod_control
+        self.workers = Semaphore(clock, "garbage collector workers", "controllers", spec.garbage_workers)
+
+    def on_owner_deleted(self, pods: range) -> None:
+        """Delete every pod of the owner that exists."""
+        for pod in pods:
+            self._clock.start(self._delete(pod))
+
+    def _delete(self, pod: int) -> Generator[Event, Any, None]:
+        yield self.workers.acquire()
+        yield from self._pod_control.delete(self._client, pod)
+        self.workers.release()

@@ -1,0 +1,81 @@
+"""Creating and deleting pods for their owner: what every controller and user does alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from math import isnan
+from typing import Any
+
+import numpy as np
+from simpy.events import Event
+
+from sim.apiserver.client import Client
+from sim.apiserver.quota import Quota, charges
+from sim.apiserver.request import CREATE_POD, MARK_POD_DELETED
+from sim.engine.clock import Clock
+from sim.state.objects import PodSpec
+from sim.state.pods import Phase, PodTable
+
+
+class PodControl:
+    """Posts and deletes pods, keeps their creation times and what they are charged for.
+
+    on_created, on_delete_marked, on_gone: called when that is stored; `on_gone` for a pod that no kubelet holds.
+    """
+
+    def __init__(
+        self, clock: Clock, pods: PodTable, templates: Sequence[PodSpec], quotas: dict[str, Quota],
+        on_created: Callable[[int], None], on_delete_marked: Callable[[int], None], on_gone: Callable[[int], None],
+    ) -> None:
+        self._clock = clock
+        self._pods = pods
+        self._templates = templates
+        self._charges = [charges(spec) if spec.namespace in quotas else None for spec in templates]
+        self._quotas = quotas
+        self._on_created = on_created
+        self._on_delete_marked = on_delete_marked
+        self._on_gone = on_gone
+        self.refused = 0
+        """Creations answered 403 or given up."""
+
+    def create(self, client: Client, pod: int) -> Generator[Event, Any, bool]:
+        """Wait for the client's turn, post the pod; ends with whether it was stored."""
+        times = self._pods.times
+        yield from client.turn()
+        times["post_sent_s"][pod] = self._clock._now
+        template = self._pods.ids["template"][pod]
+        code = yield from client.send(CREATE_POD, self._templates[template].namespace, self._charges[template])
+        if code != 201:
+            self.refused += 1
+            return False
+        times["created_s"][pod] = self._clock._now
+        self._pods.ids["phase"][pod] = Phase.PENDING
+        self._on_created(pod)
+        return True
+
+    def delete(self, client: Client, pod: int) -> Generator[Event, Any, None]:
+        """Delete a pod that exists: a bound one is marked and its kubelet ends it, an unbound one is removed at once."""
+        phase = self._pods.ids["phase"][pod]
+        if phase in (Phase.WAITING, Phase.REFUSED) or not isnan(self._pods.times["delete_requested_s"][pod]):
+            return
+        yield from client.turn()
+        self._pods.times["delete_requested_s"][pod] = self._clock._now
+        yield from client.send(MARK_POD_DELETED, self._templates[self._pods.ids["template"][pod]].namespace)
+        if self._pods.ids["phase"][pod] == Phase.PENDING:
+            self._pods.times["gone_s"][pod] = self._clock._now
+            self._pods.ids["phase"][pod] = Phase.DELETED
+            self._on_gone(pod)
+        elif self._pods.ids["phase"][pod] in (Phase.SCHEDULED, Phase.RUNNING):
+            self._on_delete_marked(pod)
+
+    def release(self, pod: int) -> None:
+        """The quota controller saw the pod's end: give back what it was charged."""
+        template = self._pods.ids["template"][pod]
+        amounts = self._charges[template]
+        if amounts is not None:
+            self._quotas[self._templates[template].namespace].release(amounts)
+
+    def unsettled(self) -> np.ndarray:
+        """Rows of pods that exist and have not ended."""
+        phase = np.asarray(self._pods.ids["phase"])
+        return np.flatnonzero((phase >= Phase.PENDING) & (phase <= Phase.RUNNING))

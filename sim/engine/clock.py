@@ -1,0 +1,107 @@
+"""The clock: SimPy's environment with a tighter loop, counted events, and processes that start and end at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from heapq import heappop, heappush
+from typing import Any
+
+import simpy
+from simpy.events import NORMAL, PENDING, Event, Process
+
+PROGRESS_EVERY = 20_000
+"""Events between two looks at the progress callback."""
+
+
+class Task(Process):
+    """A SimPy process that runs to its first wait when it is made, and ends without an event of its own.
+
+    A plain `simpy.Process` costs two events more; with a million short processes that is most of the run.
+    """
+
+    def __init__(self, env: Clock, generator: Generator[Event, Any, Any]) -> None:
+        self.env = env
+        self.callbacks = []
+        self._value = PENDING
+        self._ok = True
+        self._generator = generator
+        self._resume(env.happened)
+
+    def _resume(self, event: Event) -> None:
+        generator = self._generator
+        while True:
+            try:
+                if event._ok:
+                    target = generator.send(event._value)
+                else:
+                    event._defused = True
+                    target = generator.throw(event._value)
+            except StopIteration as stop:
+                self._target = None
+                fire(self, stop.value)
+                return
+            if target.callbacks is not None:
+                target.callbacks.append(self._resume)
+                self._target = target
+                return
+            event = target
+
+
+def fire(event: Event, value: Any = None) -> None:
+    """Trigger and process `event` in this instant, without a turn through the event queue."""
+    event._ok = True
+    event._value = value
+    callbacks, event.callbacks = event.callbacks, None
+    for callback in callbacks:
+        callback(event)
+
+
+class Clock(simpy.Environment):
+    """Simulated time in seconds from 0. `events` counts every event processed: an exact measure of work."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.events = 0
+        self.happened = Event(self)
+        """An event that has already happened: waiting for it costs nothing."""
+        self.happened._ok = True
+        self.happened._value = None
+        self.happened.callbacks = None
+
+    def start(self, generator: Generator[Event, Any, Any]) -> Task:
+        """Run a process from this instant on."""
+        return Task(self, generator)
+
+    def at(self, delay_s: float, action: Callable[[Event], None]) -> Event:
+        """Call `action(event)` after `delay_s`; returns the event, by which the caller may know it again."""
+        event = Event(self)
+        event._ok = True
+        event._value = None
+        event.callbacks.append(action)
+        heappush(self._queue, (self._now + delay_s, NORMAL, next(self._eid), event))
+        return event
+
+    def run_until(self, end_s: float, progress: Callable[[], None] | None = None) -> bool:
+        """Process all events up to and including `end_s`; False when none was left before that time.
+
+        progress: called about every `PROGRESS_EVERY` events. An exception raised by it or by a process ends
+        the loop; the clock stays where it was, and what has been recorded stays readable.
+        """
+        queue = self._queue
+        count = 0
+        try:
+            while queue and queue[0][0] <= end_s:
+                self._now, _, _, event = heappop(queue)
+                callbacks, event.callbacks = event.callbacks, None
+                count += 1
+                for callback in callbacks:
+                    callback(event)
+                if not event._ok and not hasattr(event, "_defused"):
+                    raise event._value
+                if progress is not None and count % PROGRESS_EVERY == 0:
+                    progress()
+        finally:
+            self.events += count
+        busy = bool(queue)
+        self._now = max(self._now, end_s)
+        return busy

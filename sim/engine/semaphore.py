@@ -1,0 +1,61 @@
+"""Semaphores: seats, workers and locks, taken first come, first served."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from simpy.events import Event
+
+from sim.engine.clock import Clock, fire
+from sim.engine.meter import Meter
+
+
+class Semaphore:
+    """`capacity` units; who finds none free waits in order of arrival. Capacity 1 is a lock."""
+
+    __slots__ = ("_clock", "_free", "_waiting", "meter")
+
+    def __init__(self, clock: Clock, name: str, room: str, capacity: int) -> None:
+        self._clock = clock
+        self._free = capacity
+        self._waiting: deque[Event] = deque()
+        self.meter = Meter(clock, name, room, capacity)
+
+    def try_acquire(self) -> bool:
+        """Take a unit if one is free."""
+        if self._free == 0:
+            return False
+        self._free -= 1
+        self._note()
+        return True
+
+    def acquire(self) -> Event:
+        """Fires when a unit has been taken; already has when one is free."""
+        if self.try_acquire():
+            return self._clock.happened
+        event = Event(self._clock)
+        self._waiting.append(event)
+        self._note()
+        return event
+
+    def try_acquire_up_to(self, count: int) -> int:
+        """Take as many of `count` units as are free; returns how many."""
+        taken = min(count, self._free)
+        self._free -= taken
+        self._note()
+        return taken
+
+    def release(self, count: int = 1) -> None:
+        """Give units back; those who wait longest get them at once."""
+        self.meter.served += count
+        self._free += count
+        ready = []
+        while self._waiting and self._free:
+            self._free -= 1
+            ready.append(self._waiting.popleft())
+        self._note()
+        for event in ready:
+            fire(event)
+
+    def _note(self) -> None:
+        self.meter.level(self.meter.capacity - self._free, len(self._waiting))

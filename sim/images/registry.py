@@ -1,0 +1,34 @@
+"""A single image registry behind one network interface."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from simpy.events import Event
+
+from sim.engine.clock import Clock
+from sim.images.spec import RegistrySpec
+from sim.kubelet.node import Node
+from sim.network.fabric import Uplink
+
+
+class Registry:
+    """Serves pulls: round trips, then the image's bytes over the shared uplink, then unpacking on the node."""
+
+    def __init__(self, clock: Clock, spec: RegistrySpec, size_bytes: dict[str, int], receiver_bytes_per_s: float) -> None:
+        self._clock = clock
+        self._spec = spec
+        self._size_bytes = size_bytes
+        self.uplink = Uplink(clock, "registry uplink", spec.bandwidth_bytes_per_s, receiver_bytes_per_s)
+        self.sent_bytes = 0
+        self.pulls = 0
+
+    def pull(self, node: Node, image: str) -> Generator[Event, object, None]:
+        """Bring `image` onto the node; it is there only once its last byte is unpacked."""
+        size = self._size_bytes[image]
+        yield self._clock.timeout(self._spec.request_s)
+        yield self.uplink.transfer(size)
+        self.sent_bytes += size
+        yield node.machine.work(size / self._spec.unpack_bytes_per_s)
+        node.images.add(image)
+        self.pulls += 1

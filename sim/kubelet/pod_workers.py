@@ -1,0 +1,151 @@
+"""Pod workers: one a pod, which brings it up, watches it end, and takes it down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from math import inf, isnan
+from typing import Any
+
+from simpy.events import Event
+
+from sim.apiserver.aggregate import Aggregate
+from sim.apiserver.client import Client
+from sim.apiserver.request import CREATE_EVENT, REMOVE_POD
+from sim.base.rand import Sampler, Streams
+from sim.engine.clock import Clock
+from sim.images.registry import Registry
+from sim.kubelet.node import Node
+from sim.kubelet.runtimes import RuntimeSpec
+from sim.kubelet.spec import KubeletSpec
+from sim.kubelet.status_manager import StatusManager
+from sim.network.cni import CniSpec
+from sim.state.pods import Phase, PodTable
+
+Process = Generator[Event, Any, None]
+
+
+class PodWorkers:
+    """syncPod for every pod of every node.
+
+    images_of: the images of a pod's containers, in order. duration_s: run time of each pod, inf = until deleted.
+    on_running, on_finished, on_gone: called when the status Running, a final status, or the removal is stored.
+    """
+
+    def __init__(
+        self, clock: Clock, spec: KubeletSpec, runtime: RuntimeSpec, cni: CniSpec, registry: Registry, pods: PodTable,
+        client: Client, status_manager: StatusManager, events: Aggregate, streams: Streams,
+        images_of: Callable[[int], tuple[str, ...]], namespace_of: Callable[[int], str],
+        duration_s: Callable[[int], float], grace_s: Callable[[int], int],
+        on_running: Callable[[int], None], on_finished: Callable[[int], None], on_gone: Callable[[int], None],
+    ) -> None:
+        self._clock = clock
+        self._spec = spec
+        self._runtime = runtime
+        self._cni = cni
+        self._registry = registry
+        self._pods = pods
+        self._client = client
+        self._status = status_manager
+        self._events = events
+        self._images_of = images_of
+        self._namespace_of = namespace_of
+        self._duration_s = duration_s
+        self._grace_s = grace_s
+        self._on_running = on_running
+        self._on_finished = on_finished
+        self._on_gone = on_gone
+        self._kill_s = Sampler(spec.kill_s, streams("kubelet.kill"))
+        self._doomed: set[int] = set()
+        """Pods whose DELETE reached the kubelet while their start was still under way."""
+
+    def start(self, node: Node, pod: int) -> Process:
+        """From the watch event to the status Running: what the pod waits for on its node."""
+        clock, times, spec = self._clock, self._pods.times, self._spec
+        yield node.machine.work(spec.dispatch_cpu_s)
+        times["worker_started_s"][pod] = clock._now
+        clock.start(self._status.report(node, pod))
+        yield node.machine.work(spec.sync_cpu_s)
+        yield clock.timeout(spec.volume_poll_s)  # the first look finds them not yet mounted
+        times["volumes_ready_s"][pod] = times["sandbox_started_s"][pod] = clock._now
+        yield from self._runtime.run_pod_sandbox(node, lambda: self._attach_network(node, pod))
+        times["sandbox_ready_s"][pod] = clock._now
+        images = self._images_of(pod)
+        yield from self._pull(node, pod, images)
+        for _ in images:
+            yield from self._runtime.start_container(node)
+        times["containers_started_s"][pod] = started_s = clock._now
+        self._events.add(CREATE_EVENT, spec.events_per_start)
+        yield node.next_tick(node.relist_phase_s, spec.relist_period_s)
+        times["observed_s"][pod] = clock._now
+        yield from self._status.report(node, pod)
+        times["running_s"][pod] = clock._now
+        self._pods.ids["phase"][pod] = Phase.RUNNING
+        self._on_running(pod)
+        if pod in self._doomed:
+            yield from self.stop(node, pod)
+        elif self._duration_s(pod) < inf:
+            clock.at(max(0.0, started_s + self._duration_s(pod) - clock._now), lambda _: self._end(node, pod))
+
+    def delete(self, node: Node, pod: int) -> None:
+        """A DELETE reached the kubelet: take the pod down, after its start if that is still under way."""
+        self._doomed.add(pod)
+        if self._pods.ids["phase"][pod] == Phase.RUNNING:
+            self._clock.start(self.stop(node, pod))
+
+    def stop(self, node: Node, pod: int) -> Process:
+        """SIGTERM, wait at most the grace period, detach the network, report, and remove the object.
+
+        The last DELETE comes from the status manager's batch, so it waits for that timer.
+        """
+        clock, times, spec = self._clock, self._pods.times, self._spec
+        if isnan(times["finished_s"][pod]):  # else they have ended, and their end detaches the network
+            yield clock.timeout(min(self._kill_s(), self._grace_s(pod)))
+            times["killed_s"][pod] = clock._now
+            yield from self._cni.delete(node)
+            yield node.next_tick(node.relist_phase_s, spec.relist_period_s)
+        yield from self._status.report(node, pod)
+        yield node.next_tick(node.status_phase_s, spec.status_period_s)
+        yield from node.turn()
+        yield from self._client.send(REMOVE_POD, self._namespace_of(pod))
+        self._doomed.discard(pod)
+        times["gone_s"][pod] = clock._now
+        self._pods.ids["phase"][pod] = Phase.DELETED
+        self._on_gone(pod)
+
+    def _end(self, node: Node, pod: int) -> None:
+        if pod not in self._doomed:
+            self._pods.times["finished_s"][pod] = self._clock._now
+            self._clock.start(self._finish(node, pod))
+
+    def _finish(self, node: Node, pod: int) -> Process:
+        """The containers ended by themselves: see it at the next relist, detach the network, report the final status."""
+        yield node.next_tick(node.relist_phase_s, self._spec.relist_period_s)
+        yield from self._cni.delete(node)
+        yield from self._status.report(node, pod)
+        if pod in self._doomed:  # deleted meanwhile: the removal that is under way is the pod's end
+            return
+        self._pods.times["gone_s"][pod] = self._clock._now
+        self._pods.ids["phase"][pod] = Phase.SUCCEEDED
+        self._on_finished(pod)
+
+    def _attach_network(self, node: Node, pod: int) -> Process:
+        self._pods.times["network_started_s"][pod] = self._clock._now
+        yield from self._cni.add(node)
+        self._pods.times["network_ready_s"][pod] = self._clock._now
+
+    def _pull(self, node: Node, pod: int, images: tuple[str, ...]) -> Process:
+        """Bring the images that are missing onto the node, one at a time a node or all pods' at once."""
+        times = self._pods.times
+        times["pull_started_s"][pod] = self._clock._now
+        for image in images:
+            if image in node.images:
+                continue
+            if self._spec.serial_image_pulls:
+                if not node.pull_lock.try_acquire():
+                    yield node.pull_lock.acquire()
+                if image not in node.images:  # another pod's pull may have brought it meanwhile
+                    yield from self._registry.pull(node, image)
+                node.pull_lock.release()
+            else:
+                yield from self._registry.pull(node, image)
+        times["pull_ready_s"][pod] = self._clock._now

@@ -1,0 +1,53 @@
+"""The kubelets' sync loops: watch events in, one pod worker a pod out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sim.base.rand import Sampler, Streams
+from sim.engine.clock import Clock
+from sim.kubelet.node import Node
+from sim.kubelet.pod_workers import PodWorkers
+from sim.kubelet.spec import KubeletSpec
+from sim.state.pods import PodTable
+
+
+class Kubelets:
+    """All kubelets. A node's state is made when its first pod arrives, so idle nodes cost nothing here.
+
+    names, cores: one a node.
+    """
+
+    def __init__(self, clock: Clock, spec: KubeletSpec, names: Sequence[str], cores: np.ndarray, pods: PodTable, streams: Streams) -> None:
+        self._clock = clock
+        self._spec = spec
+        self._names = names
+        self._cores = cores
+        self._pods = pods
+        self._streams = streams
+        self._samplers: dict[str, Sampler] = {}
+        phases = streams("kubelet.phases").random((2, len(names)))
+        self._relist_phase_s = phases[0] * spec.relist_period_s
+        self._status_phase_s = phases[1] * spec.status_period_s
+        self.nodes: dict[int, Node] = {}
+        self.workers: PodWorkers
+        """Set once, by the wiring: workers and kubelets know each other."""
+
+    def on_bound(self, pod: int) -> None:
+        """The watch delivered a pod bound to its node."""
+        self._pods.times["kubelet_seen_s"][pod] = self._clock._now
+        self._clock.start(self.workers.start(self.node(self._pods.ids["node"][pod]), pod))
+
+    def on_deleted(self, pod: int) -> None:
+        """The watch delivered a pod's deletion mark."""
+        self.workers.delete(self.node(self._pods.ids["node"][pod]), pod)
+
+    def node(self, index: int) -> Node:
+        node = self.nodes.get(index)
+        if node is None:
+            node = self.nodes[index] = Node(
+                self._clock, index, self._names[index], float(self._cores[index]), self._spec, self._streams, self._samplers,
+                float(self._relist_phase_s[index]), float(self._status_phase_s[index]))
+        return node

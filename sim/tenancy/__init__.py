@@ -1,0 +1,1 @@
+"""Who shares the cluster: tenants, their users, what they do."""
