@@ -63,6 +63,7 @@ REQUEST_LOG: tuple[Column, ...] = (
     Column("time_s", "s", "when it was answered (simulated time)"),
     Column("latency_s", "s", "from its arrival at the API server to its answer"),
     Column("count", "requests", "requests this row stands for; more than 1 for an aggregated tick"),
+    Column("kind", "row", "its kind, a row of the requests table"),
     *REQUEST_KINDS,
 )
 

@@ -98,7 +98,7 @@ def request_log(record: RunRecord) -> pd.DataFrame:
     import pandas as pd
 
     log = record.requests
-    table: dict[str, object] = {name: log[name] for name in ("time_s", "latency_s", "count")}
+    table: dict[str, object] = {name: log[name] for name in ("time_s", "latency_s", "count", "kind")}
     for position, column in enumerate(schema.REQUEST_KINDS):
         values = [_fields(kind)[position] for kind in record.request_kinds]
         codes, names = pd.factorize(np.array(values, object))
