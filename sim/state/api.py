@@ -222,7 +222,8 @@ class Reader:
         if known is not None and self.validate and not known.issuperset(value):
             for key in value:
                 if key not in known:
-                    self.problems.add(f"{path}.{key}", value[key], "is an unknown field", near_miss(str(key), known))
+                    where = f"{path}.{key}" if path else str(key)
+                    self.problems.add(where, value[key], "is an unknown field", near_miss(str(key), known))
         return value
 
     def items(self, value: Any, path: str) -> list[Any]:
