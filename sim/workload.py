@@ -116,6 +116,8 @@ class Setting:
     """Image names with their popularity weights."""
     base_dir: str = "."
     """Folder against which relative paths of a scenario file are resolved."""
+    nodes: int = 0
+    """Number of nodes of the scenario's pools; 0 where the nodes come from the workload."""
 
 
 WORKLOADS: Catalog[type[WorkloadSpec]] = Catalog("workloads", package="workloads.kinds")

@@ -1,0 +1,1 @@
+"""Named tables of request shapes, one file each; the catalog is `workloads.shapes.MIXES`."""

@@ -1,0 +1,175 @@
+"""A stream of applications: arrivals of one kind of application. A load is the superposition of its streams.
+
+Every attribute is drawn from a generator of its own, named `workload.<stream>.<attribute>`: another stream, or another
+node, image or scheduler in the scenario moves none of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+from pydantic import model_validator
+
+from sim.base.errors import InputError, Problems
+from sim.base.rand import Streams
+from sim.base.spec import Spec, param
+from sim.state.objects import Container, PodSpec
+from sim.workload import Load, Setting
+from workloads.applications import AnyApplication, PodApplication
+from workloads.arrivals import ArrivalProcess
+from workloads.draws import MAX_ITEMS, pick
+from workloads.pod_fields import PodFields, labelled, needs_own_label, pod_base
+from workloads.shapes import MIXES, MixField
+from workloads.tenants import check_tenants, draw_namespaces, draw_tenants
+
+
+class StreamFields(Spec):
+    """What a stream says of its applications, besides when they arrive."""
+
+    application: AnyApplication = param(PodApplication(), "what arrives: {kind: service | job | pod, …}")
+    mix: MixField = param(MIXES["web"], "request shapes: the name of a mix, or a list of shapes with weights")
+    tenants: tuple[str, ...] = param((), "tenants that take part, by their weights; none: all")
+    pod: PodFields = param(
+        {}, "v1 PodSpec fields of every pod: priority, nodeSelector, tolerations, affinity, labels, …"
+    )
+    start_s: float = param(0.0, "arrivals begin here", ge=0, le=1e9)
+    horizon_s: float | None = param(None, "arrivals stop here; none: at the scenario's horizon", gt=0, le=1e9)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.horizon_s is not None and self.horizon_s <= self.start_s:
+            raise ValueError(f"horizon_s ({self.horizon_s:g}) must be above start_s ({self.start_s:g})")
+        return self
+
+    def check_stream(self, arrivals: ArrivalProcess, setting: Setting, path: str, problems: Problems) -> None:
+        """Report what is wrong with this stream in this scenario."""
+        check_tenants(self.tenants, setting, f"{path}.tenants", problems)
+        self.mix.check(setting, f"{path}.mix", problems)
+        window_s = self.window_s(setting)
+        if window_s <= 0:
+            rule = f"must be below the scenario's horizon, {setting.horizon_s:g} s: nothing would arrive"
+            problems.add(f"{path}.start_s", self.start_s, rule)
+        elif (expected := arrivals.expected(window_s)) > MAX_ITEMS:
+            problems.add(
+                f"{path}", f"about {expected:.3g} applications", f"must be at most {MAX_ITEMS:,}", "lower the rate"
+            )
+
+    def window_s(self, setting: Setting) -> float:
+        """Length of the time in which applications arrive; not positive when there is none."""
+        end_s = setting.horizon_s if self.horizon_s is None else min(self.horizon_s, setting.horizon_s)
+        return end_s - self.start_s
+
+
+@dataclass(frozen=True)
+class Part:
+    """One stream's applications, in the columns of `Load`."""
+
+    templates: list[PodSpec]
+    app_time_s: np.ndarray
+    app_end_s: np.ndarray
+    app_kind: np.ndarray
+    app_template: np.ndarray
+    app_tenant: np.ndarray
+    app_pods: np.ndarray
+    app_parallelism: np.ndarray
+    pod_duration_s: np.ndarray
+
+
+def draw_stream(fields: StreamFields, arrivals: ArrivalProcess, name: str, setting: Setting, streams: Streams) -> Part:
+    """Draw all applications of the stream `name`. Raises InputError when they are too many to hold."""
+    source = f"workload.{name}"
+    application = fields.application
+    time_s = fields.start_s + arrivals.times(max(fields.window_s(setting), 0.0), streams, source)
+    size = len(time_s)
+    pods = application.pod_counts(streams, source, size)
+    if pods.sum() > MAX_ITEMS:
+        raise InputError(
+            f"workload: stream '{name}' makes {pods.sum():,} pods, more than {MAX_ITEMS:,}; lower its rate or counts"
+        )
+    tenant = draw_tenants(setting, fields.tenants, streams, source, size)
+    templates, template = _templates(fields, name, tenant, setting, streams)
+    return Part(
+        templates=templates,
+        app_time_s=time_s,
+        app_end_s=time_s + application.lifetimes_s(streams, source, size),
+        app_kind=np.full(size, application.app_kind, np.int8),
+        app_template=template,
+        app_tenant=tenant,
+        app_pods=pods.astype(np.int32),
+        app_parallelism=application.parallelism_of(pods, streams, source).astype(np.int32),
+        pod_duration_s=application.durations_s(streams, source, int(pods.sum())),
+    )
+
+
+def _templates(
+    fields: StreamFields, name: str, tenant: np.ndarray, setting: Setting, streams: Streams
+) -> tuple[list[PodSpec], np.ndarray]:
+    """(the distinct pod specs of a stream, the index of each application's one)."""
+    source, size = f"workload.{name}", len(tenant)
+    shapes = fields.mix.shapes
+    images = [image for image, _ in setting.images]
+    popularity = np.array([weight for _, weight in setting.images])
+    namespace, namespaces = draw_namespaces(setting, tenant, streams, source)
+    shape = pick(np.array([row.weight for row in shapes]), streams(f"{source}.shape"), size)
+    image = pick(popularity, streams(f"{source}.image"), size) if images else np.zeros(size, np.int64)
+    fixed = np.array([bool(row.image) for row in shapes])
+    image[fixed[shape]] = 0  # the shape names its image; the draw is made all the same, so that it moves no other
+
+    base = pod_base(fields.pod)
+    own = needs_own_label(base)
+    columns = max(len(images), 1)
+    code = (namespace * len(shapes) + shape) * columns + image
+    if own:  # each application selects its own pods: a spec of its own
+        distinct, first, template = code, np.arange(size), np.arange(size)
+    else:
+        distinct, first, template = np.unique(code, return_index=True, return_inverse=True)
+        base = labelled(base, name)
+    containers: dict[tuple[int, int], tuple[Container, ...]] = {}
+    templates = []
+    for row, app in zip(distinct.tolist(), first.tolist(), strict=True):
+        rest, image_row = divmod(row, columns)
+        namespace_row, shape_row = divmod(rest, len(shapes))
+        chosen, key = shapes[shape_row], (shape_row, image_row)
+        if key not in containers:
+            containers[key] = (chosen.container(chosen.image or (images[image_row] if images else "")),)
+        spec = labelled(base, f"{name}-{app}") if own else base
+        templates.append(replace(spec, namespace=namespaces[namespace_row], containers=containers[key]))
+    return templates, template.astype(np.int32)
+
+
+def superpose(parts: list[Part], tenants: tuple[str, ...]) -> Load:
+    """One load of several streams, in the order of arrival; at equal times in the order of the streams."""
+    time_s = np.concatenate([part.app_time_s for part in parts])
+    order = np.argsort(time_s, kind="stable")
+    offsets = np.cumsum([0, *(len(part.templates) for part in parts)])
+    template = np.concatenate([part.app_template + offset for part, offset in zip(parts, offsets[:-1], strict=True)])
+    pods = np.concatenate([part.app_pods for part in parts])
+    duration_s = np.concatenate([part.pod_duration_s for part in parts])
+    if len(parts) > 1:
+        duration_s = duration_s[_rows_of(pods, order)]
+
+    def sorted_column(column: str) -> np.ndarray:
+        return np.concatenate([getattr(part, column) for part in parts])[order]
+
+    return Load(
+        templates=tuple(spec for part in parts for spec in part.templates),
+        tenants=tenants,
+        app_time_s=time_s[order],
+        app_end_s=sorted_column("app_end_s"),
+        app_kind=sorted_column("app_kind"),
+        app_template=template[order].astype(np.int32),
+        app_tenant=sorted_column("app_tenant"),
+        app_pods=pods[order],
+        app_parallelism=sorted_column("app_parallelism"),
+        pod_duration_s=duration_s,
+    )
+
+
+def _rows_of(pods: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """The old rows of the pods when their applications, with `pods` pods each, are taken in `order`."""
+    counts = pods[order].astype(np.int64)
+    old_first = (np.cumsum(pods, dtype=np.int64) - pods)[order]
+    new_first = np.cumsum(counts) - counts
+    return np.repeat(old_first - new_first, counts) + np.arange(counts.sum())

@@ -1,0 +1,1 @@
+"""Readers of recorded workloads, one file a data set."""
