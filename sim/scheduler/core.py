@@ -1,0 +1,353 @@
+"""The decision core: one object that knows nodes and placed pods and says where the next pod goes. No clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sim.base.errors import InputError
+from sim.scheduler.cluster import ClusterObjects, DisruptionBudget
+from sim.scheduler.dry_run import takes_of, with_nominated
+from sim.scheduler.framework import SUCCESS, Cycle, Filtered, Framework
+from sim.scheduler.node_order import NodeOrder, nodes_to_find
+from sim.scheduler.placing import place, unplace
+from sim.scheduler.pod_info import PodInfo
+from sim.scheduler.profiles import Profile
+from sim.scheduler.tallies import Tallies
+from sim.state.nodes import NodeTable
+from sim.state.objects import LabelSelector, NodeSpec, Pairs, PodSpec
+from sim.state.placements import SPEC, TERMINATING, Placements
+
+TIE_BREAKS = ("random", "lowest")
+
+
+@dataclass(slots=True)
+class Last:
+    """What the last `schedule` did: the exact work, from which durations are made."""
+
+    spec: int = -1
+    pod: int = -1
+    node: int = -1
+    feasible: int = 0
+    """Feasible nodes found; a search that stopped early has not looked for more."""
+    processed: int = 0
+    """Nodes that count for the rotation: feasible ones found and rejected ones met."""
+    evaluated: int = 0
+    """Nodes the filters ran on."""
+    scored: int = 0
+    """Nodes that were scored (none when only one is feasible)."""
+    ties: int = 0
+    """Nodes that share the top score."""
+    top: int = 0
+    """The top score, weighted sum over plugins."""
+    next_start: int = 0
+    """Position in the walk at which the next search starts."""
+
+
+@dataclass(slots=True)
+class _Nomination:
+    spec: int
+    node: int
+
+
+@dataclass(slots=True)
+class Composed:
+    """What the plugins said in one cycle, in full."""
+
+    cycle: Cycle
+    filtered: Filtered
+    found: np.ndarray
+    """Feasible rows in the order found."""
+    processed: int
+    evaluated: int
+    by_plugin: dict[str, np.ndarray] = field(default_factory=dict)
+    total: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+
+
+class Core:
+    """kube-scheduler's decisions over columns.
+
+    profile: plugins, weights, arithmetic (`sim.scheduler.profiles`).
+    tie_break: "random" draws among the top nodes with `rng`; "lowest" takes the lowest row (parity tests).
+    percentage_of_nodes_to_score: None takes the profile's; 0 is adaptive; 100 evaluates all nodes.
+    rng: the named random stream for ties; needed for "random".
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        tie_break: str = "random",
+        percentage_of_nodes_to_score: int | None = None,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        if tie_break not in TIE_BREAKS:
+            raise InputError(f"tie_break: '{tie_break}' must be one of {', '.join(TIE_BREAKS)}")
+        if tie_break == "random" and rng is None:
+            raise InputError("rng: None must be a random generator when ties are broken at random")
+        self.profile = profile
+        self.framework = Framework(profile)
+        self.nodes = NodeTable()
+        self.placements = Placements()
+        self.cluster = ClusterObjects()
+        self.tallies = Tallies(self.cluster, self.placements, self.nodes.capacity)
+        self.order = NodeOrder()
+        self.last = Last()
+        self._percentage = (
+            profile.percentage_of_nodes_to_score if percentage_of_nodes_to_score is None else percentage_of_nodes_to_score
+        )
+        if not 0 <= self._percentage <= 100:
+            raise InputError(f"percentage_of_nodes_to_score: {self._percentage} must be from 0 to 100")
+        self._random = tie_break == "random"
+        self._rng = rng
+        self._infos: list[PodInfo] = []
+        self._ids: dict[PodSpec, int] = {}
+        self._groups: dict[tuple[str, Pairs], int] = {}
+        self._takes: list[np.ndarray] = []
+        self._start = 0
+        self._nominations: dict[int, _Nomination] = {}
+        self._rows_stamp = -1
+        self._rows = np.zeros(0, np.int64)
+
+    # -- nodes ---------------------------------------------------------------------------------------------------
+
+    def add_node(self, spec: NodeSpec) -> int:
+        """Register a node; returns its row, which its name keeps for good. A duplicate name is an InputError."""
+        row = self.nodes.add(spec)
+        self.order.add(row, self.nodes)
+        self.tallies.reserve_nodes(self.nodes.capacity)
+        self.placements.reserve(0, row)
+        return row
+
+    def update_node(self, row: int, spec: NodeSpec) -> None:
+        """Replace what a node is: labels, taints, allocatable amounts, images, cordon."""
+        self.nodes.update(row, spec)
+        if self.order.update(row, self.nodes):
+            self.nodes.set_version += 1
+
+    def remove_node(self, row: int) -> None:
+        """Take a node out; its pods stay accounted until they are removed."""
+        self.nodes.remove(row)
+        self.order.remove(row)
+
+    # -- the rest of the cluster ---------------------------------------------------------------------------------
+
+    def set_namespaces(self, labels: Mapping[str, Mapping[str, str]]) -> None:
+        """Replace the namespaces and their labels (for namespaceSelector)."""
+        self.cluster.namespaces = {name: dict(of_name) for name, of_name in labels.items()}
+        self.tallies.forget_all()
+
+    def set_service(self, namespace: str, name: str, selector: Pairs | None) -> None:
+        """Add or change a service; None removes it."""
+        services = self.cluster.services.setdefault(namespace, {})
+        if selector is None:
+            services.pop(name, None)
+        else:
+            services[name] = selector
+
+    def set_controller(self, kind: str, namespace: str, name: str, selector: LabelSelector | None) -> None:
+        """Add or change a ReplicaSet, StatefulSet or ReplicationController; None removes it."""
+        if selector is None:
+            self.cluster.controllers.pop((kind, namespace, name), None)
+        else:
+            self.cluster.controllers[(kind, namespace, name)] = selector
+
+    def set_budgets(self, budgets: tuple[DisruptionBudget, ...]) -> None:
+        """Replace the PodDisruptionBudgets."""
+        self.cluster.budgets = budgets
+
+    # -- pods ----------------------------------------------------------------------------------------------------
+
+    def intern(self, spec: PodSpec) -> int:
+        """The id of a spec; equal specs share one."""
+        found = self._ids.get(spec)
+        if found is None:
+            found = len(self._infos)
+            group = self._groups.setdefault((spec.namespace, spec.labels), len(self._groups))
+            info = PodInfo(spec, found, group, self.profile.arithmetic != "1.34")
+            self._infos.append(info)
+            self._takes.append(takes_of(info, self.nodes))
+            self.tallies.register(info)
+            self._ids[spec] = found
+        return found
+
+    def info(self, spec: int) -> PodInfo:
+        """The spec made ready for the rules."""
+        return self._infos[spec]
+
+    def assume(self, pod: int, spec: int, node: int, start_s: float = 0.0) -> None:
+        """Place a pod: it occupies its node at once. start_s: status.startTime, for preemption."""
+        if pod < 0 or self.placements.is_placed(pod):
+            raise InputError(f"pods[{pod}]: placed already or negative; forget or remove it first")
+        if not 0 <= node < self.nodes.count:
+            raise InputError(f"pods[{pod}].node: {node} must be a node row below {self.nodes.count}")
+        places = self.placements
+        places.reserve(pod, node)
+        place.fast(
+            self.nodes.amounts, self.tallies.counts, places.pods, places.heads,
+            self._takes[spec], self.tallies.effects(spec), pod, spec, node,
+        )  # fmt: skip
+        places.start_s[pod] = start_s
+        places.count += 1
+
+    def remove(self, pod: int) -> None:
+        """Take a placed pod off its node: it is gone."""
+        places = self.placements
+        places.check_placed(pod)
+        spec = int(places.pods[SPEC, pod])
+        effects = self.tallies.effects(spec, bool(places.pods[TERMINATING, pod]))
+        unplace.fast(
+            self.nodes.amounts, self.tallies.counts, places.pods, places.heads, self._takes[spec], effects, pod
+        )
+        places.count -= 1
+
+    def forget(self, pod: int) -> None:
+        """Undo an assumption: the binding failed."""
+        self.remove(pod)
+
+    def terminate(self, pod: int) -> None:
+        """A placed pod got its deletion timestamp: spreading no longer counts it, its room stays taken."""
+        places = self.placements
+        places.check_placed(pod)
+        if places.pods[TERMINATING, pod]:
+            return
+        spec, row = int(places.pods[SPEC, pod]), int(places.node[pod])
+        for sign, terminating in ((-1, False), (1, True)):
+            slots, weights = self.tallies.effects(spec, terminating)
+            self.tallies.counts[slots, row] += sign * weights
+        places.pods[TERMINATING, pod] = 1
+
+    def nominate(self, pod: int, spec: int, node: int) -> None:
+        """A pending pod is nominated to a node: pods of lower or equal priority must leave it room there."""
+        self._nominations[pod] = _Nomination(spec, node)
+
+    def clear_nomination(self, pod: int) -> None:
+        """The nomination is over; unknown pods are fine."""
+        self._nominations.pop(pod, None)
+
+    # -- the decision --------------------------------------------------------------------------------------------
+
+    def schedule(self, spec: int, pod: int = -1) -> int:
+        """The row of the node for a pod of this spec, or -1; details are in `last`.
+
+        pod: its id, so that its own nomination is tried first and does not stand in its way."""
+        result = self.compose(spec, pod)
+        last = self.last = Last(spec, pod)
+        last.processed, last.evaluated, last.feasible = result.processed, result.evaluated, len(result.found)
+        if self.nodes.alive_count:
+            self._start = (self._start + result.processed) % self.nodes.alive_count
+        last.next_start = self._start
+        if not len(result.found):
+            return -1
+        if len(result.found) == 1:
+            last.node, last.ties = int(result.found[0]), 1
+            if len(result.total):
+                last.top = int(result.total[0])
+            return last.node
+        last.scored = len(result.found)
+        last.top = int(result.total.max())
+        best = np.sort(result.found[result.total == last.top])
+        last.ties = len(best)
+        last.node = int(best[self._draw(len(best))])
+        return last.node
+
+    def compose(self, spec: int, pod: int = -1, *, score_single: bool = False) -> Composed:
+        """One cycle through the plugins, without choosing: the truth that the fast paths must equal."""
+        cycle = self.cycle(spec)
+        filtered = self.framework.run_filters(cycle)
+        nominated = self._nominated(self._infos[spec], pod)
+        if nominated and filtered.rejection is None:
+            with_nominated(self.framework, cycle, filtered, nominated, filtered.skipped)
+        own = self._nominations.get(pod)
+        if own is not None and own.node < self.nodes.count and filtered.status[own.node] == SUCCESS:
+            found, processed, evaluated = np.array([own.node], np.int64), 1, 1
+        else:
+            found, processed, evaluated = self._search(cycle, filtered)
+        result = Composed(cycle, filtered, found, processed, evaluated)
+        if len(found) > 1 or (score_single and len(found)):
+            result.by_plugin, result.total = self.framework.run_scores(cycle, found)
+        return result
+
+    def cycle(self, spec: int) -> Cycle:
+        """A fresh cycle for a pod of this spec."""
+        if self._rows_stamp != self.nodes.set_version:
+            self._rows = self.nodes.rows()
+            self._rows_stamp = self.nodes.set_version
+        return Cycle(
+            self._infos[spec], self.nodes, self.placements, self.tallies, self.cluster, self._infos, self._rows
+        )
+
+    def _search(self, cycle: Cycle, filtered: Filtered) -> tuple[np.ndarray, int, int]:
+        """Walk the nodes from the start index until enough are feasible: (rows found, processed, evaluated)."""
+        walk = self.order.rows()
+        if filtered.rejection is not None:
+            return np.zeros(0, np.int64), 0, 0
+        ruled_out = 0
+        if cycle.allowed is not None:
+            allowed = walk[cycle.allowed[walk]]
+            ruled_out = len(walk) - len(allowed)
+            walk = allowed
+        if not len(walk):
+            return walk, 0, 0
+        walk = np.roll(walk, -(self._start % len(walk)))
+        feasible = filtered.status[walk] == SUCCESS
+        wanted = nodes_to_find(len(walk), self._percentage)
+        positions = np.flatnonzero(feasible)
+        if len(positions) <= wanted:
+            return walk[positions], len(walk), len(walk)
+        stop = int(positions[wanted])
+        return walk[positions[:wanted]], stop, stop + 1
+
+    def _nominated(self, info: PodInfo, pod: int) -> dict[int, list[PodInfo]]:
+        """Specs of pods of equal or higher priority nominated elsewhere than by the pod itself, by node row."""
+        found: dict[int, list[PodInfo]] = {}
+        for other, nomination in self._nominations.items():
+            theirs = self._infos[nomination.spec]
+            if other != pod and theirs.spec.priority >= info.spec.priority:
+                found.setdefault(nomination.node, []).append(theirs)
+        return found
+
+    def _draw(self, ties: int) -> int:
+        if not self._random or ties == 1:
+            return 0
+        assert self._rng is not None
+        return int(self._rng.random() * ties)
+
+    # -- why not -------------------------------------------------------------------------------------------------
+
+    def fit_error(self) -> str:
+        """Why the last `schedule` failed, as users know it: "0/5 nodes are available: 3 Insufficient cpu, …".
+
+        Worked out on asking, so ask before anything changes."""
+        total = self.nodes.alive_count
+        result = self.compose(self.last.spec, self.last.pod)
+        text = f"0/{total} nodes are available:"
+        rejection = result.filtered.rejection
+        if rejection is not None:
+            return f"{text} {rejection.message}."
+        counts: dict[str, int] = {}
+        for row in result.cycle.all_rows:
+            for reason in self.reasons(result, int(row)):
+                counts[reason] = counts.get(reason, 0) + 1
+        listed = sorted(f"{count} {reason}" for reason, count in counts.items())
+        return f"{text} {', '.join(listed)}." if listed else text
+
+    def reasons(self, result: Composed, row: int) -> list[str]:
+        """Why the first rejecting plugin of a cycle rejects a node."""
+        filtered, cycle = result.filtered, result.cycle
+        if row in filtered.reasons:
+            return filtered.reasons[row]
+        if cycle.allowed is not None and not cycle.allowed[row]:
+            return [f"node(s) didn't satisfy plugin(s) [{' '.join(filtered.ruled_out_by)}]"]
+        return self.framework.reasons(cycle, row, int(filtered.rejected_by[row]))
+
+    def rejecting_plugins(self) -> frozenset[str]:
+        """Names of the plugins that rejected the last failed pod on some node: whose events may help it."""
+        result = self.compose(self.last.spec, self.last.pod)
+        if result.filtered.rejection is not None:
+            return frozenset([result.filtered.rejection.plugin])
+        indices = np.unique(result.filtered.rejected_by[result.cycle.all_rows])
+        return frozenset(self.framework.filters[index].name for index in indices if index >= 0)
+
+

@@ -1,0 +1,1 @@
+"""The scheduler's plugins, one file each: the rule, its kernel and its twin side by side."""
