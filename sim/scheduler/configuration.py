@@ -22,8 +22,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import yaml
-
+from sim.base.documents import read_documents
 from sim.base.errors import InputError, Problems, near_miss
 from sim.base.units import parse_duration_s
 from sim.state.api import Reader
@@ -671,18 +670,7 @@ def read_configuration(doc: Any, subject: str = "KubeSchedulerConfiguration") ->
 def load_configuration(path: Path | str) -> SchedulerConfiguration:
     """The configuration in a YAML or JSON file. Raises `InputError` with the file's name, for syntax with line and
     column."""
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-        documents = [doc for doc in yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) if doc]
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: is not UTF-8 text") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise InputError(f"{path}{where}: is not YAML: {getattr(error, 'problem', None) or error}") from None
+    documents = read_documents(path)
     if len(documents) != 1:
         raise InputError(f"{path}: has {len(documents)} documents; it must have one KubeSchedulerConfiguration")
     return read_configuration(documents[0], str(path))
