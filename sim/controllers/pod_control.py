@@ -6,7 +6,6 @@ from collections.abc import Callable, Generator, Sequence
 from math import isnan
 from typing import Any
 
-import numpy as np
 from simpy.events import Event
 
 from sim.apiserver.client import Client
@@ -37,6 +36,7 @@ class PodControl:
         self._on_gone = on_gone
         self.refused = 0
         """Creations answered 403 or given up."""
+        self._refused_last: set[int] = set()
 
     def create(self, client: Client, pod: int) -> Generator[Event, Any, bool]:
         """Wait for the client's turn, post the pod; ends with whether it was stored."""
@@ -47,7 +47,9 @@ class PodControl:
         code = yield from client.send(CREATE_POD, self._templates[template].namespace, self._charges[template])
         if code != 201:
             self.refused += 1
+            self._refused_last.add(pod)
             return False
+        self._refused_last.discard(pod)
         times["created_s"][pod] = self._clock._now
         self._pods.ids["phase"][pod] = Phase.PENDING
         self._on_created(pod)
@@ -75,7 +77,6 @@ class PodControl:
         if amounts is not None:
             self._quotas[self._templates[template].namespace].release(amounts)
 
-    def unsettled(self) -> np.ndarray:
-        """Rows of pods that exist and have not ended."""
-        phase = np.asarray(self._pods.ids["phase"])
-        return np.flatnonzero((phase >= Phase.PENDING) & (phase <= Phase.RUNNING))
+    def was_refused(self, pod: int) -> bool:
+        """Whether its creation was tried, and refused the last time."""
+        return pod in self._refused_last

@@ -30,6 +30,7 @@ class TokenBucket:
         self._tokens = tokens
         self._since = now
         self.meter.served += 1
+        self.meter.in_use_s += 1.0  # one token of a second's `qps`: use over time is the share of the rate
         if tokens >= 0:
             return 0.0
         owed = -tokens

@@ -96,16 +96,17 @@ STAGES: tuple[Stage, ...] = (
     Stage("watch to kubelet", "bound_s", "kubelet_seen_s", "apiserver"),
     Stage("pod worker", "kubelet_seen_s", "worker_started_s", "kubelet"),
     Stage("volumes", "worker_started_s", "volumes_ready_s", "kubelet"),
-    Stage("sandbox", "sandbox_started_s", "network_started_s", "runtime"),
+    Stage("sandbox before network", "sandbox_started_s", "network_started_s", "runtime"),
     Stage("network set-up", "network_started_s", "network_ready_s", "network"),
+    Stage("sandbox after network", "network_ready_s", "sandbox_ready_s", "runtime"),
     Stage("image pull", "pull_started_s", "pull_ready_s", "images"),
     Stage("containers", "pull_ready_s", "containers_started_s", "runtime"),
     Stage("PLEG relist", "containers_started_s", "observed_s", "kubelet"),
     Stage("status update", "observed_s", "running_s", "kubelet"),
     Stage("watch to client", "running_s", "watched_s", "apiserver"),
 )
-"""In the order of the pod's way; together they cover requested_s to watched_s but for `volumes_ready_s` to
-`sandbox_started_s` and `sandbox_ready_s` to `pull_started_s`, which follow at once."""
+"""In the order of the pod's way. Together they cover requested_s to watched_s: the sandbox starts when the volumes are
+ready, the pull when the sandbox is."""
 
 
 class PodTable:

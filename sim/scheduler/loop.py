@@ -1,0 +1,180 @@
+"""The scheduler process: one pod at a time, next pod → filter → score → assume, then bind beside the next cycle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from math import inf
+from typing import Any
+
+from simpy.events import Event
+
+from sim.apiserver.aggregate import Aggregate
+from sim.apiserver.client import Client
+from sim.apiserver.request import BIND_POD, CREATE_EVENT, PATCH_POD_STATUS
+from sim.engine.clock import Clock, fire
+from sim.engine.machine import Machine
+from sim.engine.meter import Meter
+from sim.scheduler.core import Core
+from sim.scheduler.queue import SchedulingQueue
+from sim.scheduler.queueing_hints import ClusterEvent, assigned_pod_added, assigned_pod_deleted
+from sim.scheduler.spec import SchedulerSpec
+from sim.state.objects import PodSpec
+from sim.state.pods import Phase, PodTable
+
+Process = Generator[Event, Any, None]
+
+
+class Scheduler:
+    """kube-scheduler's main loop over the decision core and the scheduling queue.
+
+    on_bound: called when a binding is stored. delete: deletes a preemption victim on behalf of the scheduler.
+    """
+
+    def __init__(
+        self, clock: Clock, spec: SchedulerSpec, machine: Machine, core: Core, queue: SchedulingQueue, pods: PodTable,
+        templates: Sequence[PodSpec], client: Client, events: Aggregate,
+        on_bound: Callable[[int], None], delete: Callable[[Client, int], Process],
+    ) -> None:
+        self._clock = clock
+        self._spec = spec
+        self._machine = machine
+        self._core = core
+        self._queue = queue
+        self._pods = pods
+        self._templates = templates
+        self._spec_ids = [core.intern(template) for template in templates]
+        self._client = client
+        self._events = events
+        self._on_bound = on_bound
+        self._delete = delete
+        self._idle: Event | None = None
+        self.meter = Meter(clock, "scheduler cycle", "scheduler", 1)
+        self.attempts = 0
+        self.nodes_filtered = 0
+        self.nodes_scored = 0
+
+    def on_created(self, pod: int) -> None:
+        """The watch delivered a new pod."""
+        now = self._clock._now
+        if self._pods.ids["phase"][pod] != Phase.PENDING:
+            return
+        self._pods.times["queued_s"][pod] = now
+        self._queue.add(pod, self._template(pod), now)
+        self._poke()
+
+    def on_bound(self, pod: int) -> None:
+        """The watch delivered a binding: it may help pods that look for this one."""
+        self._moved(assigned_pod_added(pod, self._template(pod)))
+
+    def on_gone(self, pod: int) -> None:
+        """The watch delivered a pod's removal or final status."""
+        if self._pods.ids["node"][pod] < 0:
+            self._queue.delete(pod)
+            self._core.clear_nomination(pod)
+            return
+        self._core.remove(pod)
+        self._moved(assigned_pod_deleted(pod, self._template(pod)))
+
+    def why_unschedulable(self, template: int) -> str:
+        """The scheduler's text about a pod of this template if no node fits it now; "" if one does."""
+        return self._core.fit_error() if self._core.schedule(self._spec_ids[template]) < 0 else ""
+
+    def run(self) -> Process:
+        """Process: scheduling cycles, one after the other."""
+        clock, queue = self._clock, self._queue
+        while True:
+            queue.flush(clock._now)
+            queued = queue.pop(clock._now)
+            if queued is None:
+                self.meter.level(0, 0)
+                yield self._next_pod()
+                continue
+            self.meter.level(1, len(queue))
+            self.meter.served += 1
+            if self._pods.ids["phase"][queued.pod] == Phase.PENDING:
+                yield from self._cycle(queued.pod)
+            else:  # deleted while it waited
+                queue.done(queued.pod)
+
+    def _cycle(self, pod: int) -> Process:
+        clock, core, ids, times, spec = self._clock, self._core, self._pods.ids, self._pods.times, self._spec
+        times["popped_s"][pod] = clock._now
+        ids["attempts"][pod] += 1
+        self.attempts += 1
+        spec_id = self._spec_ids[ids["template"][pod]]
+        node = core.schedule(spec_id, pod)
+        filtered, scored = core.last.evaluated, core.last.scored
+        self.nodes_filtered += filtered
+        self.nodes_scored += scored
+        yield self._machine.work(spec.cycle_cpu_s)
+        yield self._machine.work(filtered * spec.filter_cpu_s + scored * spec.score_cpu_s, threads=spec.parallelism)
+        if node < 0:
+            self._failed(pod, spec_id)
+            return
+        times["scheduled_s"][pod] = clock._now
+        ids["node"][pod] = node
+        core.clear_nomination(pod)
+        core.assume(pod, spec_id, node)
+        self._queue.done(pod)
+        clock.start(self._bind(pod))
+
+    def _bind(self, pod: int) -> Process:
+        """The binding cycle: beside the next scheduling cycle, under the client's rate limit."""
+        ids, times = self._pods.ids, self._pods.times
+        self._machine.load(self._spec.bind_cpu_s)
+        yield from self._client.turn()
+        times["bind_sent_s"][pod] = self._clock._now
+        code = yield from self._client.send(BIND_POD, self._template(pod).namespace)
+        if ids["phase"][pod] != Phase.PENDING:  # deleted meanwhile: the binding found no pod
+            return
+        if code != 201:
+            self._core.forget(pod)
+            ids["node"][pod] = -1
+            self._queue.add(pod, self._template(pod), self._clock._now)
+            self._poke()
+            return
+        times["bound_s"][pod] = self._clock._now
+        ids["phase"][pod] = Phase.SCHEDULED
+        self._events.add(CREATE_EVENT, 1)
+        self._on_bound(pod)
+
+    def _failed(self, pod: int, spec_id: int) -> None:
+        """No node fits: preempt if that helps, tell the API server why, wait for an event that may help."""
+        if self._pods.ids["phase"][pod] != Phase.PENDING:
+            self._queue.done(pod)
+            return
+        rejecting = self._core.rejecting_plugins()
+        preemption = self._core.preempt(pod, spec_id)
+        if preemption.node >= 0:
+            self._core.nominate(pod, spec_id, preemption.node)
+            for victim in preemption.victims:
+                self._clock.start(self._delete(self._client, victim))
+        self._queue.add_unschedulable_if_not_present(pod, self._clock._now, rejecting)
+        self._events.add(CREATE_EVENT, 1)
+        self._clock.start(self._report(pod))
+
+    def _report(self, pod: int) -> Process:
+        """Patch the pod's PodScheduled condition."""
+        yield from self._client.turn()
+        yield from self._client.send(PATCH_POD_STATUS, self._template(pod).namespace)
+
+    def _moved(self, event: ClusterEvent) -> None:
+        if len(self._queue) or self.meter.in_use:
+            self._queue.move_all_to_active_or_backoff(event, self._clock._now)
+            self._poke()
+
+    def _next_pod(self) -> Event:
+        """Fires when a pod may have become ready."""
+        self._idle = Event(self._clock)
+        wakeup_s = self._queue.next_wakeup_s()
+        if wakeup_s < inf:
+            self._clock.at(max(0.0, wakeup_s - self._clock._now), lambda _: self._poke())
+        return self._idle
+
+    def _poke(self) -> None:
+        idle, self._idle = self._idle, None
+        if idle is not None:
+            fire(idle)
+
+    def _template(self, pod: int) -> PodSpec:
+        return self._templates[self._pods.ids["template"][pod]]

@@ -1,0 +1,269 @@
+"""`simulate(scenario, load) -> Result`: the only place that wires specs into processes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+
+import numpy as np
+
+from sim import kernels
+from sim.apiserver.aggregate import Aggregate, renew_leases
+from sim.apiserver.authorization import Rbac
+from sim.apiserver.client import Client
+from sim.apiserver.pipeline import ApiServer
+from sim.apiserver.quota import Quota
+from sim.apiserver.request_log import RequestLog
+from sim.apiserver.watch import WatchHub
+from sim.base.rand import Streams
+from sim.controllers.deployment import DeploymentController
+from sim.controllers.garbage_collector import GarbageCollector
+from sim.controllers.job import JobController
+from sim.controllers.pod_control import PodControl
+from sim.controllers.replicaset import ReplicaSetController
+from sim.engine.clock import Clock
+from sim.engine.machine import Machine
+from sim.engine.meter import Meter
+from sim.engine.sampler import MeterSampler
+from sim.engine.token_bucket import TokenBucket
+from sim.etcd.store import Etcd
+from sim.images.registry import Registry
+from sim.invariants import check_invariants
+from sim.kubelet.pod_workers import PodWorkers
+from sim.kubelet.status_manager import StatusManager
+from sim.kubelet.sync_loop import Kubelets
+from sim.nodes import ClusterNode
+from sim.result.collect import collect
+from sim.result.result import Result
+from sim.scenario import Scenario
+from sim.scheduler.core import Core
+from sim.scheduler.loop import Scheduler
+from sim.scheduler.profiles import PROFILES
+from sim.scheduler.queue import QueueRules, SchedulingQueue
+from sim.state.pods import Phase, PodTable
+from sim.tenancy.spec import Tenant
+from sim.tenancy.users import Users
+from sim.workload import AppKind, Load, WorkloadSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a progress callback is told."""
+
+    sim_time_s: float
+    horizon_s: float
+    pods_done: int
+    """Pods that run or have ended."""
+    pods_total: int
+    events: int
+    wall_s: float
+
+
+def simulate(
+    scenario: Scenario,
+    load: Load | WorkloadSpec | None = None,
+    seed: int | None = None,
+    replication: int = 0,
+    progress: Callable[[Progress], None] | None = None,
+) -> Result:
+    """Run `scenario` to its horizon and return what happened.
+
+    load: what arrives; default: the scenario's own workload. seed: default: the scenario's. replication: another
+    independent run of the same seed. progress: called now and then. Ctrl-C (KeyboardInterrupt) ends the run early;
+    the result then says `complete` is false. Same scenario, load, seed and replication give the same result.
+    """
+    begun = time.perf_counter()
+    seed = scenario.seed if seed is None else seed
+    streams = Streams(seed, replication)
+    if not isinstance(load, Load):
+        load = (load or scenario.workload).build(scenario.setting(), streams)
+    kernels.warm()
+    warmed = time.perf_counter()
+    cluster = Cluster(scenario, load, streams)
+    built = time.perf_counter()
+
+    def tell() -> None:
+        if progress is not None:
+            progress(Progress(cluster.clock.now, scenario.horizon_s, cluster.started, load.pods, cluster.clock.events,
+                              time.perf_counter() - built))
+
+    complete = True
+    try:
+        cluster.clock.run_until(scenario.horizon_s, tell)
+    except KeyboardInterrupt:
+        complete = False
+    cluster.sampler.sample()
+    check_invariants(cluster)
+    tell()
+    record = collect(cluster, seed, replication, complete)
+    record.wall = {
+        "prepare_s": warmed - begun, "build_s": built - warmed, "simulate_s": time.perf_counter() - built,
+    }
+    return Result(record)
+
+
+class Cluster:
+    """Every component of one run, made and connected. Reading it top down follows a pod's way."""
+
+    def __init__(self, scenario: Scenario, load: Load, streams: Streams) -> None:
+        self.scenario = scenario
+        self.load = load
+        self.clock = clock = Clock()
+        self.started = 0
+        """Pods that reached Running."""
+        self.limits: list[TokenBucket] = []
+        """Clients' rate limits."""
+        self.nodes: tuple[ClusterNode, ...] = scenario.nodes.build(load.nodes)
+        self.tenants: tuple[Tenant, ...] = scenario.tenants.build()
+        self.pods = pods = PodTable()
+        app_of_pod = np.repeat(np.arange(len(load.app_pods)), load.app_pods)
+        pods.add(load.pods, app_of_pod, load.app_template[app_of_pod], load.app_tenant[app_of_pod])
+
+        self.machines = {name: Machine(clock, f"{name} cores", "apiserver", spec.cores, spec.speed)
+                         for name, spec in scenario.machines.items()}
+        self.etcd = Etcd(clock, scenario.etcd, [self.machines[name] for name in scenario.etcd.machines],
+                         [scenario.machines[name].fsync_s for name in scenario.etcd.machines], streams)
+        self._wire_api_server()
+        self._wire_controllers()
+        self._wire_kubelets(streams)
+        self._wire_scheduler(streams)
+        users = [self._client(tenant.name) for tenant in self.tenants]
+        self.users = Users(clock, load, pods, users, self.pod_control, self.deployments, self.replicasets, self.jobs, self.garbage)
+        self.sampler = MeterSampler(clock, scenario.sample_period_s, self._meters(), self._levels())
+        clock.start(renew_leases(clock, self.api, len(self.nodes), scenario.kubelet.lease_period_s))
+        clock.start(self.scheduler.run())
+        clock.start(self.users.play())
+        clock.start(self.sampler.run())
+
+    # --- the components, in the order of a pod's way
+
+    def _wire_api_server(self) -> None:
+        scenario, clock = self.scenario, self.clock
+        spec = scenario.apiserver
+        machine = self.machines[spec.machine]
+        owner = {namespace: tenant.name for tenant in self.tenants for namespace in tenant.namespaces}
+        rbac = Rbac(spec.authorization.cluster_role_bindings, spec.authorization.role_bindings_per_namespace, owner)
+        self.requests = RequestLog(clock)
+        self.api = ApiServer(clock, spec, machine, self.etcd, rbac, self.requests)
+        self.api.quotas = {namespace: Quota(tenant.hard) for tenant in self.tenants if tenant.hard for namespace in tenant.namespaces}
+        self.watch = WatchHub(clock, machine, spec.watch_event_cpu_s, spec.watch_latency_s, watchers=len(POD_WATCHERS))
+        self.events = Aggregate(clock, self.api, "system:node")
+
+    def _wire_controllers(self) -> None:
+        spec, clock = self.scenario.controllers, self.clock
+        machine = self.machines[spec.machine]
+
+        def client(name: str) -> Client:
+            return self._client(f"system:controller:{name}", spec.qps, spec.burst, f"{name} client", "controllers")
+
+        self.pod_control = PodControl(clock, self.pods, self.load.templates, self.api.quotas,
+                                      self._pod_created, self._pod_delete_marked, self._pod_gone)
+        self.replicasets = ReplicaSetController(clock, spec, machine, client("replicaset-controller"), self.pod_control)
+        self.deployments = DeploymentController(clock, spec, machine, client("deployment-controller"), self.replicasets.on_created)
+        self.jobs = JobController(clock, spec, machine, client("job-controller"), self.pod_control)
+        self.garbage = GarbageCollector(clock, spec, client("generic-garbage-collector"), self.pod_control)
+
+    def _wire_scheduler(self, streams: Streams) -> None:
+        spec = self.scenario.scheduler
+        self.core = Core(PROFILES[spec.profile], percentage_of_nodes_to_score=spec.percentage_of_nodes_to_score,
+                         rng=streams("scheduler.ties"))
+        for node in self.nodes:
+            self.core.add_node(node.spec)
+        self.queue = SchedulingQueue(QueueRules.for_version(
+            self.scenario.kubernetes, initial_backoff_s=spec.pod_initial_backoff_s, max_backoff_s=spec.pod_max_backoff_s))
+        client = self._client("system:kube-scheduler", spec.qps, spec.burst, "scheduler client", "scheduler")
+        self.scheduler = Scheduler(self.clock, spec, self.machines[spec.machine], self.core, self.queue, self.pods, self.load.templates,
+                                   client, self.events, self._pod_bound, self.pod_control.delete)
+
+    def _wire_kubelets(self, streams: Streams) -> None:
+        scenario, clock, load, pods = self.scenario, self.clock, self.load, self.pods
+        spec = scenario.kubelet
+        sizes = {name: image.size_bytes for name, image in scenario.images.items()}
+        self.registry = Registry(clock, scenario.registry, sizes, scenario.network.nic_bytes_per_s)
+        self.kubelets = Kubelets(clock, spec, [node.spec.name for node in self.nodes],
+                                 np.array([node.cores for node in self.nodes]), pods, streams)
+        images = [tuple(c.image for c in (*template.init_containers, *template.containers)) for template in load.templates]
+        template_of, duration_s = pods.ids["template"], load.pod_duration_s
+        client = self._client("system:node")
+
+        def namespace_of(pod: int) -> str:
+            return load.templates[template_of[pod]].namespace
+
+        self.kubelets.workers = PodWorkers(
+            clock, spec, scenario.runtime, scenario.network.cni, self.registry, pods, client, StatusManager(client, namespace_of),
+            self.events, streams, images_of=lambda pod: images[template_of[pod]], namespace_of=namespace_of,
+            duration_s=lambda pod: float(duration_s[pod]), grace_s=lambda pod: load.templates[template_of[pod]].termination_grace_s,
+            on_running=self._pod_running, on_finished=self._pod_finished, on_gone=self._pod_gone)
+
+    def _client(self, user: str, qps: float = inf, burst: int = 0, name: str = "", room: str = "") -> Client:
+        """A client of the API server; without `name` it has no rate limit of its own."""
+        limit = TokenBucket(self.clock, name, room, qps, burst) if name else None
+        if limit is not None:
+            self.limits.append(limit)
+        return Client(self.clock, self.api, user, limit, self.scenario.apiserver.flow_control.retry_after_s)
+
+    # --- what is stored, and who hears of it
+
+    def _pod_created(self, pod: int) -> None:
+        self.watch.publish(pod, self.scheduler.on_created)
+
+    def _pod_bound(self, pod: int) -> None:
+        self.watch.publish(pod, self._hear_bound, also=1)
+
+    def _hear_bound(self, pod: int) -> None:
+        self.scheduler.on_bound(pod)
+        self.kubelets.on_bound(pod)
+
+    def _pod_running(self, pod: int) -> None:
+        self.started += 1
+        self.watch.publish(pod, self._hear_running, also=1)
+
+    def _hear_running(self, pod: int) -> None:
+        self.pods.times["watched_s"][pod] = self.clock.now
+
+    def _pod_finished(self, pod: int) -> None:
+        self.watch.publish(pod, self._hear_finished, also=1)
+
+    def _hear_finished(self, pod: int) -> None:
+        self.scheduler.on_gone(pod)
+        self.pod_control.release(pod)
+        app = self.pods.ids["app"][pod]
+        if self.load.app_kind[app] == AppKind.JOB:
+            self.jobs.on_pod_finished(app)
+
+    def _pod_delete_marked(self, pod: int) -> None:
+        self.watch.publish(pod, self.kubelets.on_deleted, also=1)
+
+    def _pod_gone(self, pod: int) -> None:
+        self.watch.publish(pod, self._hear_gone, also=1)
+
+    def _hear_gone(self, pod: int) -> None:
+        self.scheduler.on_gone(pod)
+        self.pod_control.release(pod)
+
+    # --- what is watched
+
+    def _meters(self) -> list[Meter]:
+        return [
+            *(machine.meter for machine in self.machines.values()),
+            self.api.flow_control.writing.meter, self.api.flow_control.reading.meter, self.watch.meter,
+            self.etcd.log.meter, self.scheduler.meter, *(limit.meter for limit in self.limits),
+            self.replicasets.workers.meter, self.jobs.workers.meter, self.garbage.workers.meter, self.registry.uplink.meter,
+        ]
+
+    def _levels(self) -> dict[str, Callable[[], float]]:
+        phase = self.pods.ids["phase"]
+
+        def in_phase(wanted: Phase) -> Callable[[], float]:
+            return lambda: float(np.count_nonzero(np.frombuffer(phase, np.int32) == wanted))
+
+        return {
+            "pods_pending": in_phase(Phase.PENDING), "pods_starting": in_phase(Phase.SCHEDULED), "pods_running": in_phase(Phase.RUNNING),
+            "unschedulable_waiting": lambda: float(self.queue.lengths["unschedulable"]),
+        }
+
+
+POD_WATCHERS = ("kube-scheduler", "kube-controller-manager", "tenant")
+"""Who watches all pods: their informers, and the users' side, which measures the start-up."""
