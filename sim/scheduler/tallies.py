@@ -74,14 +74,16 @@ def _term_audience(term: Term) -> tuple[Audience, ...]:
 
 @dataclass(frozen=True)
 class MatchingPods:
-    """Pods of a namespace that a selector matches, terminating ones left out; an empty selector counts none."""
+    """Pods of a namespace that a selector matches, terminating ones left out; an empty selector counts none, unless
+    asked to count all."""
 
     namespace: str
     selector: Selector
+    empty_counts: bool = False
     counts_terminating = False
 
     def weight(self, pod: PodInfo, cluster: ClusterObjects) -> int:
-        if self.selector.empty or pod.namespace != self.namespace:
+        if (self.selector.empty and not self.empty_counts) or pod.namespace != self.namespace:
             return 0
         return int(self.selector.matches(pod.labels))
 

@@ -72,7 +72,8 @@ class ImageState:
 
     def __init__(self, size_bytes: int) -> None:
         self.size_bytes = size_bytes
-        self.rows: set[int] = set()
+        self.rows: dict[int, int] = {}
+        """How many nodes held the image when the row was last written, itself included."""
 
 
 class NodeTable:
@@ -207,7 +208,7 @@ class NodeTable:
         if spec.taints != old.taints or spec.unschedulable != old.unschedulable:
             self.taint_version += 1
         self._write(row, spec)
-        if spec.images != old.images:
+        if spec.images or old.images:
             self.image_version += 1
             self._drop_images(row, old)
             self._add_images(row, spec)
@@ -266,14 +267,14 @@ class NodeTable:
                 state = self.images.get(name)
                 if state is None:
                     state = self.images[name] = ImageState(image.size_bytes)
-                state.rows.add(row)
+                state.rows[row] = len(state.rows) + (row not in state.rows)
 
     def _drop_images(self, row: int, spec: NodeSpec) -> None:
         for image in spec.images:
             for name in image.names:
                 state = self.images.get(name)
                 if state is not None:
-                    state.rows.discard(row)
+                    state.rows.pop(row, None)
                     if not state.rows:
                         del self.images[name]
 

@@ -233,6 +233,9 @@ def replay(scenario: Mapping[str, Any], kubernetes: str, **options: Any) -> tupl
             node = core.schedule(spec)
             last = core.last
             scored = node >= 0
+            if last.feasible == 1:
+                # the real cycle skips scoring here; traces record what the plugins would have said
+                last.top = int(core.compose(spec, score_single=True).total[0])
             rows.append(
                 [node, last.feasible, last.ties if scored else 0, last.top if scored else 0, last.processed, last.next_start]
             )

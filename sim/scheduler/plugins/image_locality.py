@@ -37,9 +37,11 @@ def image_score(sums: np.ndarray, containers: int, top: int) -> np.ndarray:
     return out
 
 
-def image_sums(nodes: NodeTable, images: list[str]) -> np.ndarray | None:
+def image_sums(nodes: NodeTable, images: list[str], as_written: bool) -> np.ndarray | None:
     """int64, one a table row: bytes of the images present, each scaled by the share of nodes that hold it; None when
-    no node holds any. An image named twice counts twice; its size is the one the first listing node gave."""
+    no node holds any. An image named twice counts twice; its size is the one the first listing node gave.
+
+    as_written: a node knows the number of holders of the time it was written (1.20 and before)."""
     sums: np.ndarray | None = None
     for image in images:
         state = nodes.images.get(normalized_image_name(image))
@@ -47,8 +49,11 @@ def image_sums(nodes: NodeTable, images: list[str]) -> np.ndarray | None:
             continue
         if sums is None:
             sums = np.zeros(nodes.count, np.int64)
-        scaled = int(float(state.size_bytes) * (len(state.rows) / nodes.alive_count))
-        sums[list(state.rows)] += scaled
+        rows = np.fromiter(state.rows, np.int64, len(state.rows))
+        holders = np.full(len(rows), len(state.rows), np.float64)
+        if as_written:
+            holders = np.fromiter(state.rows.values(), np.float64, len(rows))
+        sums[rows] += (float(state.size_bytes) * (holders / float(nodes.alive_count))).astype(np.int64)
     return sums
 
 
@@ -63,7 +68,7 @@ class ImageLocality(Plugin):
 
     def score(self, cycle: Cycle, rows: np.ndarray) -> np.ndarray:
         images = self.images(cycle.pod)
-        sums = image_sums(cycle.nodes, [image for image in images if image])
+        sums = image_sums(cycle.nodes, [image for image in images if image], self.arithmetic != "1.34")
         if sums is None:
             return np.zeros(len(rows), np.int64)
         return image_score(sums[rows], 1 if self.arithmetic == "1.12" else len(images), self.top)

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from sim.base.errors import Problems
 from sim.kernels import kernel
 from sim.kernels.columns import default_normalize
 from sim.scheduler.framework import PLUGINS, SKIP, UNRESOLVABLE, Cycle, Plugin, Status
+from sim.state.api import pod_spec_from_fields
 from sim.state.nodes import NAME_COLUMN, NodeTable
-from sim.state.objects import NodeSelectorTerm, Pairs, PodSpec, PreferredNodeTerm, Requirement
+from sim.state.objects import Affinity, NodeSelectorTerm, Pairs, PodSpec, PreferredNodeTerm, Requirement
 from sim.state.selectors import NAME_FIELD, equals, usable_term
 
 
@@ -97,12 +99,18 @@ def named_nodes(terms: tuple[NodeSelectorTerm, ...] | None) -> set[str] | None:
 @PLUGINS.register("NodeAffinity")
 class NodeAffinity(Plugin):
     """Node affinity (nodeaffinity/node_affinity.go). Argument: addedAffinity, a v1 NodeAffinity ANDed to every pod's
-    own; `added_required` and `added_preferred` carry it parsed."""
+    own."""
 
     def __init__(self, args: Mapping[str, Any] | None = None, arithmetic: str = "1.34") -> None:
         super().__init__(args, arithmetic)
-        self.added_required: tuple[NodeSelectorTerm, ...] | None = self.args.get("added_required")
-        self.added_preferred: tuple[PreferredNodeTerm, ...] = self.args.get("added_preferred", ())
+        added: Affinity | None = None
+        if self.args.get("addedAffinity"):
+            problems = Problems("NodeAffinityArgs")
+            given = {"affinity": {"nodeAffinity": self.args["addedAffinity"]}}
+            added = pod_spec_from_fields(given, "addedAffinity", problems, validate=False).affinity
+            problems.raise_if_any()
+        self.added_required = added.node_required if added is not None else None
+        self.added_preferred = added.node_preferred if added is not None else ()
 
     def pre_filter(self, cycle: Cycle) -> Status | None:
         if self.arithmetic != "1.34":

@@ -217,8 +217,12 @@ class PodTopologySpread(Plugin):
         return tuple(_ready(each, pod.labels, selector) for each in wanted)
 
     def needs_all_keys(self, pod: PodInfo) -> bool:
-        """Must a node have all the keys to be scored? Not under the system's defaults."""
-        return bool(pod.spec.topology_spread_constraints) or not self.system
+        """Must a node have all the keys to be scored? Not under the system's defaults, since 1.21."""
+        return bool(pod.spec.topology_spread_constraints) or not self.system or self.arithmetic != "1.34"
+
+    def matching(self, pod: PodInfo, constraint: Constraint) -> MatchingPods:
+        """The tally of the pods that a constraint counts; 1.20 counts every pod under an empty selector."""
+        return MatchingPods(pod.namespace, constraint.selector, self.arithmetic != "1.34")
 
     def eligible(self, nodes: NodeTable, pod: PodInfo, constraint: Constraint, match: np.ndarray) -> np.ndarray:
         """uint8, one a table row: does the node count for a constraint (inclusion policies)? match: required_match."""
@@ -255,7 +259,7 @@ class PodTopologySpread(Plugin):
                 eligible = nodes.alive[: nodes.count] & (codes >= 0)
                 eligible &= present[np.maximum(codes, 0)] if len(present) else 0
             sums = np.zeros(len(present), np.int64)
-            counts = cycle.counts(MatchingPods(cycle.pod.namespace, constraint.selector))
+            counts = cycle.counts(self.matching(cycle.pod, constraint))
             domain_sums(codes, counts, eligible, cycle.all_rows, sums)
             self_match = int(constraint.selector.matches(cycle.pod.labels))
             states.append(_HardState(constraint, eligible, sums, present, self_match))
@@ -310,7 +314,7 @@ class PodTopologySpread(Plugin):
         points = np.zeros(len(rows), np.float64)
         for constraint in constraints:
             codes = nodes.label_codes(constraint.key)
-            counts = cycle.counts(MatchingPods(cycle.pod.namespace, constraint.selector))
+            counts = cycle.counts(self.matching(cycle.pod, constraint))
             shift = float(constraint.max_skew - 1)
             if constraint.key == HOSTNAME:
                 weight = natural_log(len(scored) + 2)
