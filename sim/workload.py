@@ -17,7 +17,7 @@ from sim.base.errors import Problems
 from sim.base.plugin import Catalog
 from sim.base.rand import Streams
 from sim.base.spec import Spec
-from sim.state.objects import NodeSpec, PodSpec
+from sim.state.objects import NodeSpec, PodSpec, Quantities
 
 
 class AppKind(IntEnum):
@@ -67,6 +67,8 @@ class Load:
     """float64, one a pod: run time of its containers once started; inf = until deleted."""
     nodes: tuple[NodeSpec, ...] = ()
     """The trace's own nodes, for scenarios that take their nodes from the workload."""
+    quotas: tuple[tuple[str, Quantities], ...] = ()
+    """(namespace, hard limits) of each ResourceQuota that came with the input, in base units."""
     refused: tuple[Refusal, ...] = ()
     """What a reader left out."""
     rows_read: int = 0

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from workloads.kinds.bursts import Bursts
     from workloads.kinds.density import Density
     from workloads.kinds.diurnal import Diurnal
+    from workloads.kinds.manifests import FromManifests
     from workloads.kinds.openb import Openb
     from workloads.kinds.poisson import Poisson
     from workloads.kinds.steady import Steady
@@ -39,6 +40,7 @@ _HOMES = {
     "Bursts": "kinds.bursts",
     "Density": "kinds.density",
     "Diurnal": "kinds.diurnal",
+    "FromManifests": "kinds.manifests",
     "Openb": "kinds.openb",
     "Poisson": "kinds.poisson",
     "Steady": "kinds.steady",
@@ -58,6 +60,7 @@ __all__ = [
     "Bursts",
     "Density",
     "Diurnal",
+    "FromManifests",
     "JobApplication",
     "Mix",
     "Openb",

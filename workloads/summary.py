@@ -30,6 +30,7 @@ def describe(load: Load, horizon_s: float, bins: int = 60, shapes: int = 20) -> 
         "pods": load.pods,
         "templates": len(load.templates),
         "nodes": len(load.nodes),
+        "quotas": len(load.quotas),
         "rows_read": load.rows_read,
         "refused": _refused(load),
         "kinds": _kinds(load),
