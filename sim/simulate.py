@@ -129,7 +129,7 @@ class Cluster:
         self._wire_controllers()
         self._wire_kubelets(streams)
         self._wire_scheduler(streams)
-        users = [self._client(tenant.name) for tenant in self.tenants]
+        users = [self._client(tenant) for tenant in load.tenants]
         self.users = Users(clock, load, pods, users, self.pod_control, self.deployments, self.replicasets, self.jobs, self.garbage)
         self.sampler = MeterSampler(clock, scenario.sample_period_s, self._meters(), self._levels())
         clock.start(renew_leases(clock, self.api, len(self.nodes), scenario.kubelet.lease_period_s))
@@ -144,10 +144,15 @@ class Cluster:
         spec = scenario.apiserver
         machine = self.machines[spec.machine]
         owner = {namespace: tenant.name for tenant in self.tenants for namespace in tenant.namespaces}
+        owner.update(self.load.owners())
         rbac = Rbac(spec.authorization.cluster_role_bindings, spec.authorization.role_bindings_per_namespace, owner)
         self.requests = RequestLog(clock)
         self.api = ApiServer(clock, spec, machine, self.etcd, rbac, self.requests)
-        self.api.quotas = {namespace: Quota(tenant.hard) for tenant in self.tenants if tenant.hard for namespace in tenant.namespaces}
+        hard = {namespace: tenant.hard for tenant in self.tenants if tenant.hard for namespace in tenant.namespaces}
+        for namespace, limits in self.load.quotas:  # several quotas of a namespace all hold
+            hard[namespace] = {name: min(amount, hard.get(namespace, {}).get(name, amount)) for name, amount in
+                               {**hard.get(namespace, {}), **dict(limits)}.items()}
+        self.api.quotas = {namespace: Quota(limits) for namespace, limits in hard.items()}
         self.watch = WatchHub(clock, machine, spec.watch_event_cpu_s, spec.watch_latency_s, watchers=len(POD_WATCHERS))
         self.events = Aggregate(clock, self.api, "system:node")
 

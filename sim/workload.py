@@ -68,7 +68,8 @@ class Load:
     nodes: tuple[NodeSpec, ...] = ()
     """The trace's own nodes, for scenarios that take their nodes from the workload."""
     quotas: tuple[tuple[str, Quantities], ...] = ()
-    """(namespace, hard limits) of each ResourceQuota that came with the input, in base units."""
+    """(namespace, hard limits) of each ResourceQuota that came with the input, in base units; they hold beside the
+    scenario's own."""
     refused: tuple[Refusal, ...] = ()
     """What a reader left out."""
     rows_read: int = 0
@@ -86,6 +87,11 @@ class Load:
     def app_first_pod(self) -> np.ndarray:
         """int64: first pod row of each application."""
         return np.concatenate([[0], np.cumsum(self.app_pods, dtype=np.int64)[:-1]]) if len(self.app_pods) else np.zeros(0, np.int64)
+
+    def owners(self) -> dict[str, str]:
+        """The tenant of every namespace that an application of this load is in."""
+        used = np.unique(np.stack([self.app_template, self.app_tenant]), axis=1).T.tolist()
+        return {self.templates[template].namespace: self.tenants[tenant] for template, tenant in used}
 
     @property
     def pods(self) -> int:

@@ -26,7 +26,7 @@ def collect(cluster: Cluster, seed: int, replication: int, complete: bool) -> Ru
     return RunRecord(
         scenario=scenario.model_dump(mode="json"), seed=seed, replication=replication, end_s=cluster.clock.now,
         warm_up_s=scenario.warm_up_s, complete=complete, pods=cluster.pods.columns(),
-        templates=[_template(spec) for spec in load.templates], tenants=[tenant.name for tenant in cluster.tenants],
+        templates=[_template(spec) for spec in load.templates], tenants=list(load.tenants),
         requests=cluster.requests.columns(),
         request_kinds=[RequestKind(op.verb, op.resource, op.scope, client, code) for op, client, code in cluster.requests.kinds()],
         nodes=_nodes(cluster), series=series, series_columns=[_series_column(name) for name in series if name != "time_s"],

@@ -13,7 +13,7 @@ from pydantic import BeforeValidator
 from sim.base.errors import InputError, Problems, near_miss
 from sim.base.rand import Dist, Streams
 from sim.base.spec import param
-from sim.state.objects import Container, PodSpec
+from sim.state.objects import Container, PodSpec, Quantities
 from sim.workload import WORKLOADS, AppKind, Load, Refusal, Setting, WorkloadSpec
 from workloads.applications import OPENB, RUN_TIME
 from workloads.draws import MAX_ITEMS
@@ -21,6 +21,8 @@ from workloads.manifests import Application, Manifests, load_manifests
 
 KINDS = {"Pod": AppKind.POD, "Job": AppKind.JOB}
 """Every other kind keeps its pods running: a service. A StatefulSet's pods start together, not one after another."""
+QUOTA_COUNTS = ("pods", "count/pods", "cpu", "memory")
+"""What the simulated quota admission counts, beside `requests.<resource>`."""
 SHOWN = 20
 """Most unknown images that are listed."""
 
@@ -79,6 +81,7 @@ class FromManifests(WorkloadSpec):
                 refused.append(Refusal(_where(each), "arrives after the horizon"))
             else:
                 kept.append(each)
+        quotas = tuple(self._quotas(manifests, refused))
         owner = {name: tenant for tenant, names in enumerate(setting.namespaces) for name in names}
         tenants = list(setting.tenants)
         for each in kept:
@@ -102,7 +105,7 @@ class FromManifests(WorkloadSpec):
             app_parallelism=np.array([each.parallelism for each in kept], np.int32),
             pod_duration_s=self._durations_s(np.repeat(kind, pods), streams),
             nodes=manifests.nodes,
-            quotas=tuple((quota.namespace, quota.hard) for quota in manifests.quotas),
+            quotas=quotas,
             refused=tuple(refused),
             rows_read=manifests.documents,
             app_name=tuple(f"{each.namespace}/{each.name}" for each in kept),
@@ -142,6 +145,23 @@ class FromManifests(WorkloadSpec):
             )
 
         return replace(spec, containers=swap(spec.containers), init_containers=swap(spec.init_containers))
+
+    @staticmethod
+    def _quotas(manifests: Manifests, refused: list[Refusal]) -> Iterator[tuple[str, Quantities]]:
+        """(namespace, hard) of the quotas; limits that the simulated admission does not count are refused."""
+        for quota in manifests.quotas:
+            where = f"ResourceQuota {quota.namespace}/{quota.name}"
+            if quota.scopes:
+                refused.append(Refusal(where, f"scopes are not simulated: {', '.join(quota.scopes)}"))
+                continue
+            counted = []
+            for name, amount in quota.hard:
+                if name in QUOTA_COUNTS or name.startswith("requests."):
+                    counted.append((name, amount))
+                else:
+                    refused.append(Refusal(f"{where}: {name}", "this limit is not simulated"))
+            if counted:
+                yield quota.namespace, tuple(counted)
 
     def _durations_s(self, kind: np.ndarray, streams: Streams) -> np.ndarray:
         """Run time of each pod, by the kind of its application."""
