@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from sim.state.objects import LabelSelector, Owner, Pairs
+from sim.state.objects import LabelSelector, Pairs
 from sim.state.selectors import EVERYTHING, Selector, equals, selector_of
 
+if TYPE_CHECKING:
+    from sim.scheduler.pod_info import PodInfo
+
 CONTROLLER_KINDS = ("ReplicationController", "ReplicaSet", "StatefulSet")
-"""Kinds of owners whose selectors make default spreading (Kubernetes 1.20 and 1.34, helper.DefaultSelector)."""
+"""Kinds whose selectors make default spreading (Kubernetes 1.20 and 1.34, plugins/helper/spread.go)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,27 +34,42 @@ class ClusterObjects:
     """Labels by namespace name; a namespace that is not here has no labels and no selector finds it."""
     services: dict[str, dict[str, Pairs]] = field(default_factory=dict)
     """Selectors by namespace and service name."""
-    controllers: dict[tuple[str, str, str], LabelSelector | None] = field(default_factory=dict)
-    """Selectors by (kind, namespace, name)."""
+    controllers: dict[str, dict[tuple[str, str], LabelSelector]] = field(default_factory=dict)
+    """Selectors by namespace and (kind, name)."""
     budgets: tuple[DisruptionBudget, ...] = ()
 
-    def default_selector(self, namespace: str, labels: dict[str, str], owner: Owner | None) -> Selector:
-        """The selector of the services and the owning controller that select a pod; empty when there are none."""
+    def default_selector(self, pod: PodInfo) -> Selector:
+        """The selector of the services and controllers that select a pod; empty when there are none.
+
+        Since 1.21 the controller is the pod's owner; before, any whose selector matches the pod."""
         merged: dict[str, str] = {}
-        for pairs in self.services.get(namespace, {}).values():
+        for pairs in self.services.get(pod.namespace, {}).values():
             wanted = dict(pairs)
-            if wanted and all(labels.get(key) == value for key, value in wanted.items()):
+            if wanted and all(pod.labels.get(key) == value for key, value in wanted.items()):
                 merged.update(wanted)
+        controllers = self.controllers.get(pod.namespace, {})
+        more: list[Selector] = []
+        for kind, name in self._controllers_of(pod):
+            selector = selector_of(controllers[(kind, name)])
+            if kind == "ReplicationController":
+                # its selector is a plain map, merged over the services'
+                merged.update({each.key: each.values[0] for each in selector.requirements})
+            else:
+                more.append(selector)
         found = EVERYTHING.plus(equals(merged))
-        if owner is not None and owner.kind in CONTROLLER_KINDS:
-            key = (owner.kind, namespace, owner.name)
-            if key in self.controllers:
-                of_owner = selector_of(self.controllers[key])
-                if owner.kind == "ReplicationController":
-                    # its selector is a plain map that replaces equal keys of the services'
-                    for requirement in of_owner.requirements:
-                        merged[requirement.key] = requirement.values[0]
-                    return EVERYTHING.plus(equals(merged))
-                if not of_owner.nothing:
-                    found = found.plus(of_owner.requirements)
+        for selector in more:
+            found = found.plus(selector.requirements)
         return found
+
+    def _controllers_of(self, pod: PodInfo) -> list[tuple[str, str]]:
+        controllers = self.controllers.get(pod.namespace, {})
+        owner = pod.spec.owner
+        if not pod.legacy:
+            known = owner is not None and owner.kind in CONTROLLER_KINDS and (owner.kind, owner.name) in controllers
+            return [(owner.kind, owner.name)] if known and owner is not None else []
+        matching = []
+        for key, label_selector in controllers.items():
+            selector = selector_of(label_selector)
+            if selector.requirements and selector.matches(pod.labels):
+                matching.append(key)
+        return matching

@@ -148,10 +148,11 @@ class Core:
 
     def set_controller(self, kind: str, namespace: str, name: str, selector: LabelSelector | None) -> None:
         """Add or change a ReplicaSet, StatefulSet or ReplicationController; None removes it."""
+        controllers = self.cluster.controllers.setdefault(namespace, {})
         if selector is None:
-            self.cluster.controllers.pop((kind, namespace, name), None)
+            controllers.pop((kind, name), None)
         else:
-            self.cluster.controllers[(kind, namespace, name)] = selector
+            controllers[(kind, name)] = selector
 
     def set_budgets(self, budgets: tuple[DisruptionBudget, ...]) -> None:
         """Replace the PodDisruptionBudgets."""

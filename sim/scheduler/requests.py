@@ -68,11 +68,13 @@ def pod_requests(
 
 
 def scored_requests_1_20(spec: PodSpec) -> dict[str, int]:
-    """What 1.20's score plugins take as the new pod's CPU and memory: containers only, defaults filled in, and the
-    CPU overhead added in whole cores rounded up, where the rest counts millicores (its code reads the wrong unit)."""
+    """What 1.20's score plugins take as the new pod's requests: defaults filled in, and the CPU overhead added in whole
+    cores rounded up, where the rest counts millicores (its code reads the wrong unit)."""
     total: dict[str, int] = {}
     for container in spec.containers:
         _add(total, _filled(container.requests, DEFAULTS))
+    for container in spec.init_containers:
+        _raise_to(total, _filled(container.requests, DEFAULTS))
     for name, amount in spec.overhead:
         total[name] = total.get(name, 0) + (-(-amount // 1000) if name == "cpu" else amount)
     return total

@@ -211,7 +211,7 @@ class PodTopologySpread(Plugin):
         wanted = [each for each in self.defaults if each.when_unsatisfiable == action]
         if not wanted:
             return ()
-        selector = cluster.default_selector(pod.namespace, pod.labels, pod.spec.owner)
+        selector = cluster.default_selector(pod)
         if selector.empty:
             return ()
         return tuple(_ready(each, pod.labels, selector) for each in wanted)
@@ -335,8 +335,6 @@ class PodTopologySpread(Plugin):
         return points.astype(np.int64)
 
     def normalize_score(self, cycle: Cycle, rows: np.ndarray, scores: np.ndarray) -> np.ndarray:
-        if not cycle.scratch[self.name + ".score"]:
-            return scores
         return spread_normalize(scores, cycle.scratch[self.name + ".ignored"], self.top)
 
 

@@ -63,7 +63,7 @@ class SelectorSpread(Plugin):
         pod = cycle.pod
         cycle.scratch[self.name] = None
         if not pod.spec.topology_spread_constraints:
-            cycle.scratch[self.name] = cycle.cluster.default_selector(pod.namespace, pod.labels, pod.spec.owner)
+            cycle.scratch[self.name] = cycle.cluster.default_selector(pod)
         return None
 
     def score(self, cycle: Cycle, rows: np.ndarray) -> np.ndarray:
