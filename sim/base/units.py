@@ -58,7 +58,7 @@ def parse_quantity(value: Amount) -> Fraction:
     if match is None:
         raise ValueError("is not a quantity: write a number and one suffix of n u m k M G T P E Ki Mi Gi Ti Pi Ei e<n>")
     suffix = match["suffix"]
-    if len(suffix) > 1 and suffix[0] in "eE":
+    if suffix[:1] in ("e", "E") and suffix not in ("E", "Ei"):
         exponent = int(suffix[1:])
         if abs(exponent) > 400:
             raise ValueError("is not a quantity that can be held: the exponent is beyond 400")
