@@ -32,8 +32,8 @@ def _pods(cluster: Cluster) -> list[str]:
     columns = cluster.pods.columns()
     phase = columns["phase"]
     counts = np.bincount(phase, minlength=len(Phase))
-    if counts.sum() != cluster.load.pods or len(counts) != len(Phase):
-        broken.append(f"pods: {cluster.load.pods} asked for, phases hold {counts.tolist()}")
+    if counts.sum() != cluster.pods.rows or len(counts) != len(Phase):
+        broken.append(f"pods: {cluster.pods.rows} asked for, phases hold {counts.tolist()}")
     for stage in STAGES:
         early = np.flatnonzero(columns[stage.end] < columns[stage.start])
         if early.size:

@@ -86,7 +86,7 @@ def simulate(
 
     def tell() -> None:
         if progress is not None:
-            progress(Progress(cluster.clock.now, scenario.horizon_s, cluster.started, load.pods, cluster.clock.events,
+            progress(Progress(cluster.clock.now, scenario.horizon_s, cluster.started, cluster.pods.rows, cluster.clock.events,
                               time.perf_counter() - built))
 
     complete = True
@@ -119,7 +119,7 @@ class Cluster:
         self.tenants: tuple[Tenant, ...] = scenario.tenants.build()
         self.pods = pods = PodTable()
         app_of_pod = np.repeat(np.arange(len(load.app_pods)), load.app_pods)
-        pods.add(load.pods, app_of_pod, load.app_template[app_of_pod], load.app_tenant[app_of_pod])
+        pods.add(app_of_pod, load.app_template[app_of_pod], load.app_tenant[app_of_pod], load.pod_duration_s)
 
         self.machines = {name: Machine(clock, f"{name} cores", "apiserver", spec.cores, spec.speed)
                          for name, spec in scenario.machines.items()}
@@ -154,7 +154,7 @@ class Cluster:
                                {**hard.get(namespace, {}), **dict(limits)}.items()}
         self.api.quotas = {namespace: Quota(limits) for namespace, limits in hard.items()}
         self.watch = WatchHub(clock, machine, spec.watch_event_cpu_s, spec.watch_latency_s, watchers=len(POD_WATCHERS))
-        self.events = Aggregate(clock, self.api, "system:node")
+        self.node_events = Aggregate(clock, self.api, "system:node")
 
     def _wire_controllers(self) -> None:
         spec, clock = self.scenario.controllers, self.clock
@@ -180,7 +180,7 @@ class Cluster:
             self.scenario.kubernetes, initial_backoff_s=spec.pod_initial_backoff_s, max_backoff_s=spec.pod_max_backoff_s))
         client = self._client("system:kube-scheduler", spec.qps, spec.burst, "scheduler client", "scheduler")
         self.scheduler = Scheduler(self.clock, spec, self.machines[spec.machine], self.core, self.queue, self.pods, self.load.templates,
-                                   client, self.events, self._pod_bound, self.pod_control.delete)
+                                   client, Aggregate(self.clock, self.api, "system:kube-scheduler"), self._pod_bound, self.pod_control.delete)
 
     def _wire_kubelets(self, streams: Streams) -> None:
         scenario, clock, load, pods = self.scenario, self.clock, self.load, self.pods
@@ -190,17 +190,17 @@ class Cluster:
         self.kubelets = Kubelets(clock, spec, [node.spec.name for node in self.nodes],
                                  np.array([node.cores for node in self.nodes]), pods, streams)
         images = [tuple(c.image for c in (*template.init_containers, *template.containers)) for template in load.templates]
-        template_of, duration_s = pods.ids["template"], load.pod_duration_s
+        template_of = pods.ids["template"]
         client = self._client("system:node")
 
         def namespace_of(pod: int) -> str:
             return load.templates[template_of[pod]].namespace
 
         self.kubelets.workers = PodWorkers(
-            clock, spec, scenario.runtime, scenario.network.cni, self.registry, pods, client, StatusManager(client, namespace_of),
-            self.events, streams, images_of=lambda pod: images[template_of[pod]], namespace_of=namespace_of,
-            duration_s=lambda pod: float(duration_s[pod]), grace_s=lambda pod: load.templates[template_of[pod]].termination_grace_s,
-            on_running=self._pod_running, on_finished=self._pod_finished, on_gone=self._pod_gone)
+            clock, spec, scenario.runtime, scenario.network.cni, self.registry, pods, client,
+            StatusManager(client, namespace_of, self.watch.publish), self.node_events, streams, images_of=lambda pod: images[template_of[pod]], namespace_of=namespace_of,
+            grace_s=lambda pod: load.templates[template_of[pod]].termination_grace_s,
+            on_running=self._pod_running, heard_running=self._hear_running, heard_finished=self._hear_finished, on_gone=self._pod_gone)
 
     def _client(self, user: str, qps: float = inf, burst: int = 0, name: str = "", room: str = "") -> Client:
         """A client of the API server; without `name` it has no rate limit of its own."""
@@ -212,7 +212,11 @@ class Cluster:
     # --- what is stored, and who hears of it
 
     def _pod_created(self, pod: int) -> None:
-        self.watch.publish(pod, self.scheduler.on_created)
+        self.watch.publish(pod, self._hear_created)
+
+    def _hear_created(self, pod: int) -> None:
+        self.scheduler.on_created(pod)
+        self.garbage.on_pod_created(self.pods.ids["app"][pod], pod)
 
     def _pod_bound(self, pod: int) -> None:
         self.watch.publish(pod, self._hear_bound, also=1)
@@ -221,15 +225,11 @@ class Cluster:
         self.scheduler.on_bound(pod)
         self.kubelets.on_bound(pod)
 
-    def _pod_running(self, pod: int) -> None:
+    def _pod_running(self) -> None:
         self.started += 1
-        self.watch.publish(pod, self._hear_running, also=1)
 
     def _hear_running(self, pod: int) -> None:
         self.pods.times["watched_s"][pod] = self.clock.now
-
-    def _pod_finished(self, pod: int) -> None:
-        self.watch.publish(pod, self._hear_finished, also=1)
 
     def _hear_finished(self, pod: int) -> None:
         self.scheduler.on_gone(pod)
@@ -239,7 +239,21 @@ class Cluster:
             self.jobs.on_pod_finished(app)
 
     def _pod_delete_marked(self, pod: int) -> None:
-        self.watch.publish(pod, self.kubelets.on_deleted, also=1)
+        self.watch.publish(pod, self._hear_deleting, also=1)
+
+    def _hear_deleting(self, pod: int) -> None:
+        self.scheduler.on_deleting(pod)
+        self.kubelets.on_deleted(pod)
+        self._lost(pod)
+
+    def _lost(self, pod: int) -> None:
+        """A pod goes by someone's will: its controller, unless it goes too, wants another in its place."""
+        app = self.pods.ids["app"][pod]
+        kind = self.load.app_kind[app]
+        if kind == AppKind.SERVICE:
+            self.replicasets.on_pod_lost(app, pod)
+        elif kind == AppKind.JOB:
+            self.jobs.on_pod_lost(app, pod)
 
     def _pod_gone(self, pod: int) -> None:
         self.watch.publish(pod, self._hear_gone, also=1)
@@ -247,6 +261,8 @@ class Cluster:
     def _hear_gone(self, pod: int) -> None:
         self.scheduler.on_gone(pod)
         self.pod_control.release(pod)
+        if self.pods.ids["node"][pod] < 0:  # never bound, so never marked
+            self._lost(pod)
 
     # --- what is watched
 

@@ -32,7 +32,7 @@ class Aggregate:
         self._due: dict[Operation, int] = {}
         self._armed = False
 
-    def add(self, operation: Operation, count: int) -> None:
+    def add(self, operation: Operation, count: int = 1) -> None:
         """`count` more requests are due."""
         if count:
             self._due[operation] = self._due.get(operation, 0) + count

@@ -28,31 +28,37 @@ class WatchHub:
         self._latency_s = latency_s
         self._watchers = watchers
         self._waiting: list[tuple[Handler, int]] = []
+        """Changes that someone acts on; the others are only encoded."""
+        self._changes = 0
         self._encodings = 0
         self._busy = False
         self.meter = Meter(clock, "watch fan-out", "apiserver", 1)
         self.events = 0
 
-    def publish(self, pod: int, handler: Handler, also: int = 0) -> None:
-        """A pod's change was stored: tell all watchers. `handler(pod)` runs when it has reached them.
+    def publish(self, pod: int, handler: Handler | None, also: int = 0) -> None:
+        """A pod's change was stored: tell all watchers. `handler(pod)` runs when it has reached them; None: no one acts on it.
 
         also: watchers with a field selector that this event concerns too (the kubelet of its node).
         """
-        self._waiting.append((handler, pod))
+        if handler is not None:
+            self._waiting.append((handler, pod))
+        self._changes += 1
         self._encodings += self._watchers + also
-        self.meter.level(self._busy, len(self._waiting))
+        self.meter.level(self._busy, self._changes)
         if not self._busy:
             self._busy = True
             self._clock.start(self._serve())
 
     def _serve(self) -> Generator[Event, object, None]:
-        while self._waiting:
+        while self._changes:
             turn, self._waiting = self._waiting, []
+            changes, self._changes = self._changes, 0
             encodings, self._encodings = self._encodings, 0
             self.meter.level(1, 0)
             yield self._machine.work(encodings * self._event_cpu_s, threads=self._watchers)
             self.events += encodings
-            self.meter.served += len(turn)
-            self._clock.at(self._latency_s, lambda _, turn=turn: [handler(pod) for handler, pod in turn])
+            self.meter.served += changes
+            if turn:
+                self._clock.at(self._latency_s, lambda _, turn=turn: [handler(pod) for handler, pod in turn])
         self._busy = False
         self.meter.level(0, 0)

@@ -21,11 +21,18 @@ class GarbageCollector:
         self._clock = clock
         self._client = client
         self._pod_control = pod_control
+        self._deleted_owners: set[int] = set()
         self.workers = Semaphore(clock, "garbage collector workers", "controllers", spec.garbage_workers)
 
-    def on_owner_deleted(self, pods: range) -> None:
+    def on_owner_deleted(self, app: int, pods: range) -> None:
         """Delete every pod of the owner that exists."""
+        self._deleted_owners.add(app)
         for pod in pods:
+            self._clock.start(self._delete(pod))
+
+    def on_pod_created(self, app: int, pod: int) -> None:
+        """A new pod: if its owner has gone meanwhile, it goes too."""
+        if app in self._deleted_owners:
             self._clock.start(self._delete(pod))
 
     def _delete(self, pod: int) -> Generator[Event, Any, None]:

@@ -54,6 +54,16 @@ class JobController:
         elif not job.waiting and not job.active:
             del self._jobs[app]
 
+    def on_pod_lost(self, app: int, pod: int) -> None:
+        """One of the job's pods is being deleted before its end: another is created."""
+        job = self._jobs.get(app)
+        if job is None:
+            return
+        job.waiting.append(self._pod_control.replace(pod))
+        job.active -= 1
+        if not job.syncing:
+            self._clock.start(self._sync(app))
+
     def on_deleted(self, app: int) -> None:
         """The job was deleted: create no more."""
         self._jobs.pop(app, None)

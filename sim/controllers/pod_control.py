@@ -70,6 +70,12 @@ class PodControl:
         elif self._pods.ids["phase"][pod] in (Phase.SCHEDULED, Phase.RUNNING):
             self._on_delete_marked(pod)
 
+    def replace(self, pod: int) -> int:
+        """A new pod, not yet created, that takes the place of `pod`; returns its row."""
+        row = self._pods.add_like(pod)
+        self._pods.times["requested_s"][row] = self._clock._now
+        return row
+
     def release(self, pod: int) -> None:
         """The quota controller saw the pod's end: give back what it was charged."""
         template = self._pods.ids["template"][pod]

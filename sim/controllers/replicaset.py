@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Any
 
 from simpy.events import AllOf, Event
@@ -33,11 +33,16 @@ class ReplicaSetController:
         """A new ReplicaSet reached the controller."""
         self._clock.start(self._reconcile(app, pods))
 
+    def on_pod_lost(self, app: int, pod: int) -> None:
+        """One of the set's pods is being deleted: it counts no more, so another is created."""
+        if app not in self._deleted:
+            self._clock.start(self._reconcile(app, [self._pod_control.replace(pod)]))
+
     def on_deleted(self, app: int) -> None:
         """The set was deleted: create no more."""
         self._deleted.add(app)
 
-    def _reconcile(self, app: int, pods: range) -> Generator[Event, Any, None]:
+    def _reconcile(self, app: int, pods: Sequence[int]) -> Generator[Event, Any, None]:
         missing = list(pods)
         failures = 0
         while missing and app not in self._deleted:

@@ -11,6 +11,7 @@ from simpy.events import Event
 from sim.apiserver.aggregate import Aggregate
 from sim.apiserver.client import Client
 from sim.apiserver.request import CREATE_EVENT, REMOVE_POD
+from sim.apiserver.watch import Handler
 from sim.base.rand import Sampler, Streams
 from sim.engine.clock import Clock
 from sim.images.registry import Registry
@@ -27,16 +28,17 @@ Process = Generator[Event, Any, None]
 class PodWorkers:
     """syncPod for every pod of every node.
 
-    images_of: the images of a pod's containers, in order. duration_s: run time of each pod, inf = until deleted.
-    on_running, on_finished, on_gone: called when the status Running, a final status, or the removal is stored.
+    images_of: the images of a pod's containers, in order.
+    on_running: called when the status Running is stored. heard_running, heard_finished: when the watchers know of that or of
+    a final status. on_gone: when the object is removed.
     """
 
     def __init__(
         self, clock: Clock, spec: KubeletSpec, runtime: RuntimeSpec, cni: CniSpec, registry: Registry, pods: PodTable,
         client: Client, status_manager: StatusManager, events: Aggregate, streams: Streams,
         images_of: Callable[[int], tuple[str, ...]], namespace_of: Callable[[int], str],
-        duration_s: Callable[[int], float], grace_s: Callable[[int], int],
-        on_running: Callable[[int], None], on_finished: Callable[[int], None], on_gone: Callable[[int], None],
+        grace_s: Callable[[int], int],
+        on_running: Callable[[], None], heard_running: Handler, heard_finished: Handler, on_gone: Callable[[int], None],
     ) -> None:
         self._clock = clock
         self._spec = spec
@@ -49,14 +51,16 @@ class PodWorkers:
         self._events = events
         self._images_of = images_of
         self._namespace_of = namespace_of
-        self._duration_s = duration_s
         self._grace_s = grace_s
         self._on_running = on_running
-        self._on_finished = on_finished
+        self._heard_running = heard_running
+        self._heard_finished = heard_finished
         self._on_gone = on_gone
         self._kill_s = Sampler(spec.kill_s, streams("kubelet.kill"))
         self._doomed: set[int] = set()
-        """Pods whose DELETE reached the kubelet while their start was still under way."""
+        """Pods whose DELETE has reached the kubelet."""
+        self._finishing: set[int] = set()
+        """Pods that ended by themselves and whose final status is being sent."""
 
     def start(self, node: Node, pod: int) -> Process:
         """From the watch event to the status Running: what the pod waits for on its node."""
@@ -77,17 +81,19 @@ class PodWorkers:
         self._events.add(CREATE_EVENT, spec.events_per_start)
         yield node.next_tick(node.relist_phase_s, spec.relist_period_s)
         times["observed_s"][pod] = clock._now
-        yield from self._status.report(node, pod)
+        yield from self._status.report(node, pod, self._heard_running)
         times["running_s"][pod] = clock._now
         self._pods.ids["phase"][pod] = Phase.RUNNING
-        self._on_running(pod)
+        self._on_running()
         if pod in self._doomed:
             yield from self.stop(node, pod)
-        elif self._duration_s(pod) < inf:
-            clock.at(max(0.0, started_s + self._duration_s(pod) - clock._now), lambda _: self._end(node, pod))
+        elif (ends_s := started_s + self._pods.duration_s[pod]) < inf:
+            clock.at(max(0.0, ends_s - clock._now), lambda _: self._end(node, pod))
 
     def delete(self, node: Node, pod: int) -> None:
         """A DELETE reached the kubelet: take the pod down, after its start if that is still under way."""
+        if pod in self._finishing:
+            return  # it has ended by itself; its final status is on its way
         self._doomed.add(pod)
         if self._pods.ids["phase"][pod] == Phase.RUNNING:
             self._clock.start(self.stop(node, pod))
@@ -104,6 +110,7 @@ class PodWorkers:
             yield from self._cni.delete(node)
             yield node.next_tick(node.relist_phase_s, spec.relist_period_s)
         yield from self._status.report(node, pod)
+        yield clock.timeout(spec.reclaim_s)
         yield node.next_tick(node.status_phase_s, spec.status_period_s)
         yield from node.turn()
         yield from self._client.send(REMOVE_POD, self._namespace_of(pod))
@@ -121,12 +128,13 @@ class PodWorkers:
         """The containers ended by themselves: see it at the next relist, detach the network, report the final status."""
         yield node.next_tick(node.relist_phase_s, self._spec.relist_period_s)
         yield from self._cni.delete(node)
-        yield from self._status.report(node, pod)
         if pod in self._doomed:  # deleted meanwhile: the removal that is under way is the pod's end
             return
+        self._finishing.add(pod)
+        yield from self._status.report(node, pod, self._heard_finished)
+        self._finishing.discard(pod)
         self._pods.times["gone_s"][pod] = self._clock._now
         self._pods.ids["phase"][pod] = Phase.SUCCEEDED
-        self._on_finished(pod)
 
     def _attach_network(self, node: Node, pod: int) -> Process:
         self._pods.times["network_started_s"][pod] = self._clock._now

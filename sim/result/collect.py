@@ -144,7 +144,7 @@ def _counters(cluster: Cluster) -> dict[str, int]:
     phases = np.bincount(columns["phase"], minlength=len(Phase))
     requests = cluster.requests.columns()
     return {
-        "events": cluster.clock.events, "pods": cluster.load.pods,
+        "events": cluster.clock.events, "pods": cluster.pods.rows,
         "pods_requested": int((columns["requested_s"] <= cluster.clock.now).sum()), "pods_started": cluster.started,
         **{f"pods_{phase.name.lower()}": int(phases[phase]) for phase in Phase},
         "scheduling_attempts": cluster.scheduler.attempts, "nodes_filtered": cluster.scheduler.nodes_filtered,

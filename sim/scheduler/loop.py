@@ -66,6 +66,11 @@ class Scheduler:
         """The watch delivered a binding: it may help pods that look for this one."""
         self._moved(assigned_pod_added(pod, self._template(pod)))
 
+    def on_deleting(self, pod: int) -> None:
+        """The watch delivered a placed pod's deletion mark: it counts no more where pods spread."""
+        if self._core.placements.is_placed(pod):  # it may have ended by itself meanwhile
+            self._core.terminate(pod)
+
     def on_gone(self, pod: int) -> None:
         """The watch delivered a pod's removal or final status."""
         if self._pods.ids["node"][pod] < 0:
@@ -108,6 +113,9 @@ class Scheduler:
         self.nodes_scored += scored
         yield self._machine.work(spec.cycle_cpu_s)
         yield self._machine.work(filtered * spec.filter_cpu_s + scored * spec.score_cpu_s, threads=spec.parallelism)
+        if ids["phase"][pod] != Phase.PENDING:  # deleted in the meantime
+            self._queue.done(pod)
+            return
         if node < 0:
             self._failed(pod, spec_id)
             return
@@ -135,14 +143,11 @@ class Scheduler:
             return
         times["bound_s"][pod] = self._clock._now
         ids["phase"][pod] = Phase.SCHEDULED
-        self._events.add(CREATE_EVENT, 1)
+        self._events.add(CREATE_EVENT)
         self._on_bound(pod)
 
     def _failed(self, pod: int, spec_id: int) -> None:
         """No node fits: preempt if that helps, tell the API server why, wait for an event that may help."""
-        if self._pods.ids["phase"][pod] != Phase.PENDING:
-            self._queue.done(pod)
-            return
         rejecting = self._core.rejecting_plugins()
         preemption = self._core.preempt(pod, spec_id)
         if preemption.node >= 0:
@@ -150,7 +155,7 @@ class Scheduler:
             for victim in preemption.victims:
                 self._clock.start(self._delete(self._client, victim))
         self._queue.add_unschedulable_if_not_present(pod, self._clock._now, rejecting)
-        self._events.add(CREATE_EVENT, 1)
+        self._events.add(CREATE_EVENT)
         self._clock.start(self._report(pod))
 
     def _report(self, pod: int) -> Process:

@@ -115,11 +115,14 @@ class PodTable:
     def __init__(self) -> None:
         self.times: dict[str, array[float]] = {column.name: array("d") for column in POD_TIMES}
         self.ids: dict[str, array[int]] = {column.name: array("i") for column in POD_IDS}
+        self.duration_s: array[float] = array("d")
+        """Run time of its containers once started; inf = until deleted."""
         self.rows = 0
 
-    def add(self, count: int, app: np.ndarray, template: np.ndarray, tenant: np.ndarray) -> int:
-        """Append `count` pods; returns the first new row."""
-        first = self.rows
+    def add(self, app: np.ndarray, template: np.ndarray, tenant: np.ndarray, duration_s: np.ndarray) -> int:
+        """Append pods, one an element of each array; returns the first new row."""
+        first, count = self.rows, len(app)
+        self.duration_s.frombytes(np.asarray(duration_s, np.float64).tobytes())
         for buffer in self.times.values():
             buffer.frombytes(np.full(count, np.nan).tobytes())
         given = {"app": app, "template": template, "tenant": tenant, "node": np.full(count, -1)}
@@ -127,6 +130,11 @@ class PodTable:
             ids.frombytes(np.asarray(given.get(name, np.zeros(count)), np.int32).tobytes())
         self.rows += count
         return first
+
+    def add_like(self, pod: int) -> int:
+        """Append a pod that takes the place of `pod`; returns its row."""
+        like = (np.array([self.ids[name][pod]]) for name in ("app", "template", "tenant"))
+        return self.add(*like, np.array([self.duration_s[pod]]))
 
     def columns(self) -> dict[str, np.ndarray]:
         """Every column as a numpy copy, ids first."""

@@ -84,4 +84,4 @@ class Users:
         yield from client.send(DELETE_OWNER, load.templates[load.app_template[app]].namespace)
         self._replicasets.on_deleted(app)
         self._jobs.on_deleted(app)
-        self._garbage.on_owner_deleted(pods)
+        self._garbage.on_owner_deleted(app, pods)

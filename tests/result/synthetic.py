@@ -12,7 +12,7 @@ from sim.state.pods import POD_TIMES, STAGES, Column, Phase
 
 MEDIANS_S = {
     "controller": 0.02, "create request": 0.006, "watch to scheduler": 0.002, "scheduling queue": 0.05, "scheduling cycle": 0.003,
-    "bind rate limit": 0.2, "bind request": 0.006, "watch to kubelet": 0.002, "pod worker": 0.01, "volumes": 0.3, "sandbox": 0.25,
+    "bind rate limit": 0.2, "bind request": 0.006, "watch to kubelet": 0.002, "pod worker": 0.01, "volumes": 0.3, "sandbox before network": 0.05, "sandbox after network": 0.2,
     "network set-up": 0.08, "image pull": 0.4, "containers": 0.15, "PLEG relist": 0.5, "status update": 0.3, "watch to client": 0.002,
 }
 KINDS = (
@@ -92,7 +92,7 @@ def make_record(pods: int = 2000, nodes: int = 100, end_s: float = 600.0, seed: 
     table["requested_s"][:] = clock
     for stage in STAGES:
         clock = clock + rng.lognormal(np.log(MEDIANS_S[stage.name]), 0.7, pods)
-        if stage.name == "sandbox":
+        if stage.name == "sandbox after network":
             table["sandbox_started_s"][:] = table["volumes_ready_s"]
         if stage.name == "image pull":
             table["sandbox_ready_s"][:] = table["network_ready_s"]
