@@ -22,8 +22,8 @@ class DisruptionBudget:
     namespace: str = "default"
     selector: LabelSelector | None = None
     disruptions_allowed: int = 0
-    disrupted_pods: frozenset[str] = frozenset()
-    """Names of pods whose eviction was granted already."""
+    disrupted_pods: frozenset[int] = frozenset()
+    """Ids of pods whose eviction was granted already."""
 
 
 @dataclass(slots=True)

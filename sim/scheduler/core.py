@@ -14,6 +14,7 @@ from sim.scheduler.framework import SUCCESS, Cycle, Filtered, Framework
 from sim.scheduler.node_order import NodeOrder, nodes_to_find
 from sim.scheduler.placing import place, unplace
 from sim.scheduler.pod_info import PodInfo
+from sim.scheduler.preemption import BY_PREEMPTION, Evaluator, Preemption
 from sim.scheduler.profiles import Profile
 from sim.scheduler.tallies import Tallies
 from sim.state.nodes import NodeTable
@@ -197,7 +198,7 @@ class Core:
         places = self.placements
         places.check_placed(pod)
         spec = int(places.pods[SPEC, pod])
-        effects = self.tallies.effects(spec, bool(places.pods[TERMINATING, pod]))
+        effects = self.tallies.effects(spec, places.pods[TERMINATING, pod] > 0)
         unplace.fast(
             self.nodes.amounts, self.tallies.counts, places.pods, places.heads, self._takes[spec], effects, pod
         )
@@ -207,7 +208,7 @@ class Core:
         """Undo an assumption: the binding failed."""
         self.remove(pod)
 
-    def terminate(self, pod: int) -> None:
+    def terminate(self, pod: int, by_preemption: bool = False) -> None:
         """A placed pod got its deletion timestamp: spreading no longer counts it, its room stays taken."""
         places = self.placements
         places.check_placed(pod)
@@ -217,7 +218,7 @@ class Core:
         for sign, terminating in ((-1, False), (1, True)):
             slots, weights = self.tallies.effects(spec, terminating)
             self.tallies.counts[slots, row] += sign * weights
-        places.pods[TERMINATING, pod] = 1
+        places.pods[TERMINATING, pod] = BY_PREEMPTION if by_preemption else 1
 
     def nominate(self, pod: int, spec: int, node: int) -> None:
         """A pending pod is nominated to a node: pods of lower or equal priority must leave it room there."""
@@ -226,6 +227,18 @@ class Core:
     def clear_nomination(self, pod: int) -> None:
         """The nomination is over; unknown pods are fine."""
         self._nominations.pop(pod, None)
+
+    def nomination(self, pod: int) -> int:
+        """The node row a pending pod is nominated to, -1 if none."""
+        found = self._nominations.get(pod)
+        return -1 if found is None else found.node
+
+    def preempt(self, pod: int, spec: int, all_candidates: bool = False) -> Preemption:
+        """Find victims for a pod that fits nowhere. Nothing is changed: the caller evicts, then nominates the pod.
+
+        all_candidates: try every potential node from the first instead of a share from a random one."""
+        draw = None if all_candidates or self._rng is None else float(self._rng.random())
+        return Evaluator(self, pod, spec, self.compose(spec, pod)).run(draw)
 
     # -- the decision --------------------------------------------------------------------------------------------
 
@@ -257,7 +270,7 @@ class Core:
         """One cycle through the plugins, without choosing: the truth that the fast paths must equal."""
         cycle = self.cycle(spec)
         filtered = self.framework.run_filters(cycle)
-        nominated = self._nominated(self._infos[spec], pod)
+        nominated = self.nominated_beside(pod, self._infos[spec])
         if nominated and filtered.rejection is None:
             with_nominated(self.framework, cycle, filtered, nominated, filtered.skipped)
         own = self._nominations.get(pod)
@@ -300,8 +313,8 @@ class Core:
         stop = int(positions[wanted])
         return walk[positions[:wanted]], stop, stop + 1
 
-    def _nominated(self, info: PodInfo, pod: int) -> dict[int, list[PodInfo]]:
-        """Specs of pods of equal or higher priority nominated elsewhere than by the pod itself, by node row."""
+    def nominated_beside(self, pod: int, info: PodInfo) -> dict[int, list[PodInfo]]:
+        """Specs of nominated pods of equal or higher priority, the pod itself left out, by node row."""
         found: dict[int, list[PodInfo]] = {}
         for other, nomination in self._nominations.items():
             theirs = self._infos[nomination.spec]

@@ -19,24 +19,29 @@ def takes_of(info: PodInfo, nodes: NodeTable) -> np.ndarray:
 
 
 class DryRun:
-    """Changes to one node within one cycle. Each change must be undone by its opposite before the cycle goes on."""
+    """Changes to one node within one cycle. Each change must be undone by its opposite before the cycle goes on.
 
-    def __init__(self, framework: Framework, cycle: Cycle, skipped: set[str]) -> None:
-        self._framework = framework
+    skipped: plugins whose Filter has nothing to say. passed: filters with a smaller index have passed on the node; those
+    of them that only look at the node itself are not asked again."""
+
+    def __init__(self, framework: Framework, cycle: Cycle, skipped: set[str], passed: int = 0) -> None:
         self._cycle = cycle
-        self._skipped = skipped
-        self._active = [plugin for plugin in framework.filters if plugin.name not in skipped]
+        self._active = [
+            (index, plugin)
+            for index, plugin in enumerate(framework.filters)
+            if plugin.name not in skipped and not (index < passed and plugin.node_only)
+        ]
 
     def add(self, info: PodInfo, row: int, terminating: bool) -> None:
         """Put a pod on a node."""
         rows, amounts = takes_of(info, self._cycle.nodes)
         self._cycle.nodes.amounts[rows, row] += amounts
-        for plugin in self._active:
+        for _, plugin in self._active:
             plugin.pod_added(self._cycle, info, row, terminating)
 
     def remove(self, info: PodInfo, row: int, terminating: bool) -> None:
         """Take a pod from a node."""
-        for plugin in self._active:
+        for _, plugin in self._active:
             plugin.pod_removed(self._cycle, info, row, terminating)
         rows, amounts = takes_of(info, self._cycle.nodes)
         self._cycle.nodes.amounts[rows, row] -= amounts
@@ -54,9 +59,12 @@ class DryRun:
         return self._once(row)
 
     def _once(self, row: int) -> tuple[int, int, list[str]]:
-        code, index = self._framework.filter_one(self._cycle, row, self._skipped)
-        reasons = [] if code == SUCCESS else self._framework.reasons(self._cycle, row, index)
-        return code, index, reasons
+        rows = np.array([row], np.int64)
+        for index, plugin in self._active:
+            code = int(plugin.filter(self._cycle, rows)[0])
+            if code != SUCCESS:
+                return code, index, plugin.reasons(self._cycle, row)
+        return SUCCESS, -1, []
 
 
 def with_nominated(

@@ -95,6 +95,8 @@ class Plugin:
     """
 
     name: ClassVar[str] = ""
+    node_only: ClassVar[bool] = False
+    """The filter looks at the pod and the node's own fields only, never at placed pods."""
 
     def __init__(self, args: Mapping[str, Any] | None = None, arithmetic: str = "1.34") -> None:
         self.args: Mapping[str, Any] = args or {}
@@ -258,17 +260,6 @@ class Framework:
             result.rejected_by[rows[bad]] = index
             rows = rows[~bad]
         return result
-
-    def filter_one(self, cycle: Cycle, row: int, skipped: set[str]) -> tuple[int, int]:
-        """All filters on one node, PreFilter done: (code, index of the first rejecting plugin or -1)."""
-        rows = np.array([row], np.int64)
-        for index, plugin in enumerate(self.filters):
-            if plugin.name in skipped:
-                continue
-            code = int(plugin.filter(cycle, rows)[0])
-            if code != SUCCESS:
-                return code, index
-        return SUCCESS, -1
 
     def run_scores(self, cycle: Cycle, rows: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """Weighted scores of the feasible `rows` by plugin (those not skipped), and their sum (int64)."""

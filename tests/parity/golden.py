@@ -118,6 +118,7 @@ def build(scenario: Mapping[str, Any], kubernetes: str, **options: Any) -> Core:
         selector = label_selector_from_v1(each.get("selector"), "controller", problems, False)
         core.set_controller(each["kind"], each.get("namespace", "default"), each["name"], selector)
     budgets = []
+    ids = {fields["name"]: pod for pod, fields in enumerate(scenario.get("pods") or ())}
     for each in scenario.get("podDisruptionBudgets") or ():
         selector = label_selector_from_v1(each.get("selector"), "budget", problems, False)
         budgets.append(
@@ -125,7 +126,7 @@ def build(scenario: Mapping[str, Any], kubernetes: str, **options: Any) -> Core:
                 each.get("namespace", "default"),
                 selector,
                 each.get("disruptionsAllowed", 0),
-                frozenset(each.get("disruptedPods") or ()),
+                frozenset(ids[name] for name in each.get("disruptedPods") or () if name in ids),
             )
         )
     problems.raise_if_any()
@@ -133,8 +134,14 @@ def build(scenario: Mapping[str, Any], kubernetes: str, **options: Any) -> Core:
     for pod, fields in enumerate(scenario.get("pods") or ()):
         core.assume(pod, core.intern(pod_spec(fields)), fields["node"], start_s=float(fields.get("startTime", 0)))
         if fields.get("terminating") or fields.get("terminatingByPreemption"):
-            core.terminate(pod)
+            core.terminate(pod, by_preemption=_by_preemption(fields))
     return core
+
+
+def _by_preemption(fields: Mapping[str, Any]) -> bool:
+    condition = fields.get("disruptionTarget") or {}
+    marked = (condition.get("status"), condition.get("reason")) == ("True", "PreemptionByScheduler")
+    return bool(fields.get("terminatingByPreemption")) or marked
 
 
 # -- eval ------------------------------------------------------------------------------------------------------------
@@ -267,3 +274,54 @@ def compare_sampling(scenario: Mapping[str, Any], kubernetes: str, **options: An
     for position, (mine, wanted) in enumerate(zip(rows, expect["decisions"], strict=True)):
         if mine != wanted:
             yield position, f"decision {position}: {mine}, not {wanted}"
+
+
+# -- preemption ------------------------------------------------------------------------------------------------------
+
+
+def compare_preemption(scenario: Mapping[str, Any], kubernetes: str) -> Iterator[tuple[str, str]]:
+    """Differences of a preemption attempt, as (what, detail)."""
+    core = build(scenario, kubernetes, percentage_of_nodes_to_score=100)
+    names = [f"{each.get('namespace', 'default')}/{each['name']}" for each in scenario.get("pods") or ()]
+    pod = len(names)
+    spec = core.intern(pod_spec(scenario["pod"]))
+    if "nominatedNode" in scenario["pod"]:
+        core.nominate(pod, spec, scenario["pod"]["nominatedNode"])
+    for other, fields in enumerate(scenario.get("nominatedPods") or (), pod + 1):
+        core.nominate(other, core.intern(pod_spec(fields)), fields["nominatedNode"])
+    expect = scenario["expect"]
+    filtered = core.compose(spec, pod).filtered
+    if "preFilter" in expect:
+        if filtered.rejection is None or filtered.rejection.message != expect["preFilter"]["message"]:
+            yield "preFilter", f"{filtered.rejection}, not {expect['preFilter']}"
+    elif (filtered.status.tolist(), filtered.rejected_by.tolist()) != (expect["status"], expect["rejectedBy"]):
+        yield "status", f"{filtered.status.tolist()} by {filtered.rejected_by.tolist()}, not {expect['status']}"
+    if filtered.rejection is None and filtered.feasible().tolist() != expect["feasible"]:
+        yield "feasible", f"{filtered.feasible().tolist()}, not {expect['feasible']}"
+    if expect["outcome"] == "schedulable":
+        return
+    before = core.nodes.amounts.copy()
+    result = core.preempt(pod, spec, all_candidates=True)
+    if (core.nodes.amounts != before).any():
+        yield "dry run", "left the node amounts changed"
+    mine: dict[str, Any] = {
+        "outcome": result.outcome,
+        "message": result.message,
+        "potentialNodes": result.potential,
+        "candidates": [
+            {"node": each.node, "victims": [names[victim] for victim in each.victims], "numPDBViolations": each.violations}
+            for each in result.candidates
+        ],
+        "dropped": [
+            {"node": each.node, "status": each.status, "rejectedBy": each.rejected_by, "reasons": list(each.reasons)}
+            for each in result.dropped
+        ],
+        "ties": result.ties,
+        "decidedBy": result.decided_by,
+        "clearsNomination": result.clears_nomination,
+    }
+    for key, value in mine.items():
+        if key in expect and value != expect[key]:
+            yield key, f"{value}, not {expect[key]}"
+    if result.outcome == "preempt" and result.node not in expect["ties"]:
+        yield "node", f"{result.node}, not one of {expect['ties']}"

@@ -10,6 +10,7 @@ from tests.parity.golden import (
     SAMPLE,
     TOTALS,
     compare_eval,
+    compare_preemption,
     compare_sampling,
     compare_trace,
     read,
@@ -32,8 +33,9 @@ def test_recording(path: Path) -> None:
     shown: list[str] = []
     for scenario in recording.scenarios:
         differences: list[str] = []
-        if recording.kind == "eval":
-            found = list(compare_eval(scenario, recording.kubernetes))
+        if recording.kind in ("eval", "preemption"):
+            compare_all = compare_eval if recording.kind == "eval" else compare_preemption
+            found = list(compare_all(scenario, recording.kubernetes))
             TOTALS.by_plugin.update(f"{what} ({recording.kubernetes})" for what, _ in found)
             differences = [f"{what}: {detail}" for what, detail in found]
             TOTALS.decisions += 1

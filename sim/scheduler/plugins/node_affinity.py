@@ -101,6 +101,8 @@ class NodeAffinity(Plugin):
     """Node affinity (nodeaffinity/node_affinity.go). Argument: addedAffinity, a v1 NodeAffinity ANDed to every pod's
     own."""
 
+    node_only = True
+
     def __init__(self, args: Mapping[str, Any] | None = None, arithmetic: str = "1.34") -> None:
         super().__init__(args, arithmetic)
         added: Affinity | None = None

@@ -26,6 +26,8 @@ def only_row(wanted: int, rows: np.ndarray, code: int) -> np.ndarray:
 class NodeName(Plugin):
     """spec.nodeName (nodename/node_name.go)."""
 
+    node_only = True
+
     def filter(self, cycle: Cycle, rows: np.ndarray) -> np.ndarray:
         wanted = cycle.pod.spec.node_name
         if not wanted:

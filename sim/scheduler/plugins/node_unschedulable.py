@@ -27,6 +27,8 @@ def cordon_filter(unschedulable: np.ndarray, rows: np.ndarray, code: int) -> np.
 class NodeUnschedulable(Plugin):
     """spec.unschedulable, tolerated like its taint (nodeunschedulable/node_unschedulable.go)."""
 
+    node_only = True
+
     def filter(self, cycle: Cycle, rows: np.ndarray) -> np.ndarray:
         if tolerated(cycle.pod.spec.tolerations, UNSCHEDULABLE_TAINT):
             return np.zeros(len(rows), np.int8)

@@ -27,6 +27,8 @@ def class_values(classes: np.ndarray, table: np.ndarray, rows: np.ndarray) -> np
 class TaintToleration(Plugin):
     """Taints against tolerations (tainttoleration/taint_toleration.go)."""
 
+    node_only = True
+
     def filter(self, cycle: Cycle, rows: np.ndarray) -> np.ndarray:
         tolerations = cycle.pod.spec.tolerations
         table = cycle.nodes.by_taints(

@@ -1,0 +1,285 @@
+"""Preemption: which pods to evict so that a pod fits, and on which node (framework/preemption/preemption.go, 1.34).
+
+Potential nodes are those that reject the pod in a way eviction can cure. On each, all pods of lower priority are taken
+off in a dry run; if the pod then fits, they are put back one by one, those protected by a disruption budget first and
+the important before the others, as long as the pod still fits. What stays off is the node's set of victims. Of all such
+candidates the six-step choice takes the one that hurts least.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sim.scheduler.cluster import DisruptionBudget
+from sim.scheduler.dry_run import DryRun
+from sim.scheduler.framework import SUCCESS, UNRESOLVABLE, UNSCHEDULABLE
+from sim.scheduler.pod_info import PodInfo
+from sim.state.selectors import Selector, selector_of
+
+if TYPE_CHECKING:
+    from sim.scheduler.core import Composed, Core
+
+MIN_CANDIDATE_NODES_PERCENTAGE = 10
+"""Share of the potential nodes that are tried, percent (DefaultPreemptionArgs, Kubernetes 1.20 and 1.34)."""
+MIN_CANDIDATE_NODES = 100
+"""Potential nodes that are tried at least (minCandidateNodesAbsolute)."""
+PRIORITY_SHIFT = 2**31
+"""Added to every victim's priority before summing, so that more victims never weigh less."""
+
+BY_PREEMPTION = 2
+"""Value of `Placements.terminating` for a pod that the scheduler evicted itself."""
+
+NOT_ELIGIBLE, NO_CANDIDATE, PREEMPT = "notEligible", "noCandidate", "preempt"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A node where eviction helps."""
+
+    node: int
+    victims: tuple[int, ...]
+    """Pod ids, the most important first."""
+    violations: int
+    """Victims whose eviction breaks a disruption budget."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A potential node where eviction does not help."""
+
+    node: int
+    status: int
+    rejected_by: int
+    """Index in the filter order, -1 when there is nobody to evict."""
+    reasons: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Preemption:
+    """What `Core.preempt` found."""
+
+    outcome: str
+    """notEligible, noCandidate or preempt."""
+    node: int = -1
+    victims: tuple[int, ...] = ()
+    message: str = ""
+    candidates: list[Candidate] = field(default_factory=list)
+    dropped: list[Dropped] = field(default_factory=list)
+    potential: list[int] = field(default_factory=list)
+    ties: list[int] = field(default_factory=list)
+    """Nodes among which the choice is free, ascending."""
+    decided_by: int = -1
+    """The last step (0 to 4) that the choice needed, 5 when ties remain, -1 with a single candidate."""
+    clears_nomination: bool = False
+    """Nothing helps: an earlier nomination of the pod is void."""
+    dry_runs: int = 0
+    """Nodes tried: the exact work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A disruption budget made ready."""
+
+    namespace: str
+    selector: Selector
+    allowed: int
+    granted: frozenset[int]
+
+    @classmethod
+    def read(cls, budget: DisruptionBudget) -> Budget:
+        return cls(
+            budget.namespace, selector_of(budget.selector), budget.disruptions_allowed, budget.disrupted_pods
+        )
+
+    def covers(self, pod: int, info: PodInfo) -> bool:
+        """Does evicting this pod use the budget? Not for an empty selector, a pod without labels or one granted."""
+        if info.namespace != self.namespace or self.selector.empty or not info.labels:
+            return False
+        return self.selector.matches(info.labels) and pod not in self.granted
+
+
+def split_by_budgets(
+    pods: Sequence[int], infos: Sequence[PodInfo], budgets: Sequence[Budget]
+) -> tuple[list[int], list[int]]:
+    """(positions that violate a budget, positions that do not), pods taken in their order; each uses every budget that
+    covers it, whatever becomes of it."""
+    left = [budget.allowed for budget in budgets]
+    violating: list[int] = []
+    fine: list[int] = []
+    for position, (pod, info) in enumerate(zip(pods, infos, strict=True)):
+        broken = False
+        for index, budget in enumerate(budgets):
+            if budget.covers(pod, info):
+                left[index] -= 1
+                broken |= left[index] < 0
+        (violating if broken else fine).append(position)
+    return violating, fine
+
+
+class Evaluator:
+    """One preemption attempt of one pod."""
+
+    def __init__(self, core: Core, pod: int, spec: int, composed: Composed) -> None:
+        self._core = core
+        self._pod = pod
+        self._info = core.info(spec)
+        self._composed = composed
+        self._nominated = core.nominated_beside(pod, self._info)
+        self._budgets = [Budget.read(budget) for budget in core.cluster.budgets]
+
+    def run(self, draw: float | None) -> Preemption:
+        """The whole of PostFilter. draw: uniform in [0, 1) for the offset and the limit on candidates; None tries every
+        potential node from the first."""
+        reason = self._not_eligible()
+        if reason:
+            return Preemption(NOT_ELIGIBLE, message=reason)
+        result = Preemption(NO_CANDIDATE, potential=self._potential())
+        self._try_nodes(result, draw)
+        if not result.candidates:
+            result.message = self._message(result)
+            result.clears_nomination = self._core.nomination(self._pod) >= 0
+            return result
+        result.outcome = PREEMPT
+        best, result.decided_by = self._choose(result.candidates)
+        result.ties = sorted(candidate.node for candidate in best)
+        chosen = best[int((draw or 0.0) * len(best))]
+        result.node, result.victims = chosen.node, chosen.victims
+        return result
+
+    # -- may it preempt at all? ----------------------------------------------------------------------------------
+
+    def _not_eligible(self) -> str:
+        if self._info.spec.preemption_policy == "Never":
+            return "not eligible due to preemptionPolicy=Never."
+        node = self._core.nomination(self._pod)
+        filtered = self._composed.filtered
+        if node < 0 or (filtered.rejection is None and filtered.status[node] == UNRESOLVABLE):
+            return ""
+        places = self._core.placements
+        for pod in places.on_node(node):
+            lower = self._core.info(int(places.spec[pod])).spec.priority < self._info.spec.priority
+            if lower and places.terminating[pod] == BY_PREEMPTION:
+                return "not eligible due to a terminating pod on the nominated node."
+        return ""
+
+    def _potential(self) -> list[int]:
+        filtered = self._composed.filtered
+        if filtered.rejection is not None:
+            return []
+        rows = self._core.order.rows()
+        return [int(row) for row in rows[filtered.status[rows] == UNSCHEDULABLE]]
+
+    # -- the dry run ---------------------------------------------------------------------------------------------
+
+    def _try_nodes(self, result: Preemption, draw: float | None) -> None:
+        nodes = result.potential
+        count = len(nodes)
+        wanted, offset = count, 0
+        if draw is not None and count:
+            share = max(count * MIN_CANDIDATE_NODES_PERCENTAGE // 100, MIN_CANDIDATE_NODES)
+            wanted, offset = min(share, count), int(draw * count)
+        without_violation = False
+        for step in range(count):
+            row = nodes[(offset + step) % count]
+            result.dry_runs += 1
+            found = self._select_victims(row)
+            if isinstance(found, Dropped):
+                result.dropped.append(found)
+                continue
+            result.candidates.append(found)
+            without_violation |= found.violations == 0
+            if without_violation and len(result.candidates) >= wanted and draw is not None:
+                break
+        result.candidates.sort(key=lambda candidate: candidate.node)
+        result.dropped.sort(key=lambda dropped: dropped.node)
+        result.potential = sorted(nodes)
+
+    def _select_victims(self, row: int) -> Candidate | Dropped:
+        core, places = self._core, self._core.placements
+        rejected_by = int(self._composed.filtered.rejected_by[row])
+        run = DryRun(core.framework, self._composed.cycle, self._composed.filtered.skipped, rejected_by)
+        nominated = self._nominated.get(row, [])
+        pods = [
+            pod
+            for pod in places.on_node(row)
+            if core.info(int(places.spec[pod])).spec.priority < self._info.spec.priority
+        ]
+        if not pods:
+            return Dropped(row, UNRESOLVABLE, -1, ("No preemption victims found for incoming pod",))
+        pods.sort(key=self._importance)
+        infos = [core.info(int(places.spec[pod])) for pod in pods]
+        ending = [bool(places.terminating[pod]) for pod in pods]
+        for info, terminating in zip(infos, ending, strict=True):
+            run.remove(info, row, terminating)
+        code, index, reasons = run.filter(row, nominated)
+        if code != SUCCESS:
+            for info, terminating in zip(infos, ending, strict=True):
+                run.add(info, row, terminating)
+            return Dropped(row, code, index, tuple(reasons))
+        violating, fine = split_by_budgets(pods, infos, self._budgets)
+        victims: list[int] = []
+        violations = 0
+        for position in (*violating, *fine):
+            run.add(infos[position], row, ending[position])
+            if run.filter(row, nominated)[0] != SUCCESS:
+                run.remove(infos[position], row, ending[position])
+                victims.append(position)
+                violations += position in violating
+        for position in victims:
+            run.add(infos[position], row, ending[position])
+        chosen = [pods[position] for position in victims]
+        if violating and fine:
+            chosen.sort(key=self._importance)
+        return Candidate(row, tuple(chosen), violations)
+
+    def _importance(self, pod: int) -> tuple[int, float]:
+        places = self._core.placements
+        return -self._core.info(int(places.spec[pod])).spec.priority, float(places.start_s[pod])
+
+    # -- the choice ----------------------------------------------------------------------------------------------
+
+    def _choose(self, candidates: list[Candidate]) -> tuple[list[Candidate], int]:
+        """(the equally good ones, the last step needed)."""
+        if len(candidates) == 1:
+            return candidates, -1
+        best = candidates
+        for step in range(5):
+            grades = [self._grade(candidate, step) for candidate in best]
+            least = min(grades)
+            best = [candidate for candidate, grade in zip(best, grades, strict=True) if grade == least]
+            if len(best) == 1:
+                return best, step
+        return best, 5
+
+    def _grade(self, candidate: Candidate, step: int) -> float:
+        """Smaller is better: violations, highest victim, sum of victims, number, latest earliest start."""
+        if step == 0:
+            return candidate.violations
+        priorities = [self._priority(pod) for pod in candidate.victims]
+        if step == 1:
+            return priorities[0]
+        if step == 2:
+            return sum(priority + PRIORITY_SHIFT for priority in priorities)
+        if step == 3:
+            return len(priorities)
+        starts = self._core.placements.start_s[list(candidate.victims)]
+        return -float(starts[np.array(priorities) == max(priorities)].min())
+
+    def _priority(self, pod: int) -> int:
+        return self._core.info(int(self._core.placements.spec[pod])).spec.priority
+
+    def _message(self, result: Preemption) -> str:
+        """Why no node helps, as a FitError."""
+        total = self._core.nodes.alive_count
+        counts: dict[str, int] = {}
+        for dropped in result.dropped:
+            for reason in dropped.reasons:
+                counts[reason] = counts.get(reason, 0) + 1
+        if total > len(result.dropped):
+            counts["Preemption is not helpful for scheduling"] = total - len(result.dropped)
+        listed = sorted(f"{count} {reason}" for reason, count in counts.items())
+        return f"preemption: 0/{total} nodes are available: {', '.join(listed)}."
