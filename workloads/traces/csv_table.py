@@ -25,7 +25,7 @@ class Column:
     name: str
     kind: str
     blank: bool = False
-    """Whether a cell may be empty: "" for texts, NaN for numbers."""
+    """Whether a cell may be empty (or `nan`, as data frames write it): "" for texts, NaN for numbers."""
     high: float = LARGEST
     """Largest value of a number; the smallest is 0."""
     allowed: tuple[str, ...] = ()
@@ -177,7 +177,7 @@ def _numbers(cells: list[str], column: Column) -> tuple[np.ndarray, list[tuple[i
         good = (values >= 0) & (values <= column.high)
         if column.kind == "whole":
             good &= values == np.floor(values)
-    blank = np.array([not cell for cell in cells], bool)
+    blank = np.array([not cell or cell.lower() == "nan" for cell in cells], bool)
     if column.blank:
         good |= blank
     broken = [(int(row), _rule(cells[row], values[row], column)) for row in np.flatnonzero(~good)]
