@@ -8,6 +8,7 @@ resource names.
 Plugins that are **not modelled**: VolumeRestrictions, NodeVolumeLimits, EBSLimits, GCEPDLimits, AzureDiskLimits,
 VolumeBinding, VolumeZone and DynamicResources. They are accepted only where they are enabled by default, stay in the
 plugin sets with `modelled=False`, and never reject a pod in kubedes, which has no volumes and no device claims.
+A score plugin always brings its PreScore with it, so disabling the one and not the other is refused.
 
 Sources: Kubernetes 1.34 source, `scheduler/apis/config` (v1 defaults, default_plugins, validation) and
 `framework/runtime` (multiPoint); Kubernetes 1.20 source, `apis/config/v1beta1` and `algorithmprovider`; the sets of
@@ -25,6 +26,8 @@ from typing import Any
 from sim.base.documents import read_documents
 from sim.base.errors import InputError, Problems, near_miss
 from sim.base.units import parse_duration_s
+from sim.scheduler.profiles import Profile
+from sim.scheduler.queue import QueueRules
 from sim.state.api import Reader
 
 GROUP = "kubescheduler.config.k8s.io"
@@ -100,10 +103,51 @@ class SchedulerConfiguration:
     client_burst: int
     leader_election: LeaderElectionConfiguration
 
-    def percentage_for(self, profile: ProfileConfiguration) -> int:
-        """The profile's percentageOfNodesToScore, or the one of all profiles; 0: adaptive."""
-        own = profile.percentage_of_nodes_to_score
-        return self.percentage_of_nodes_to_score if own is None else own
+    @property
+    def kubernetes_version(self) -> str:
+        """The release whose scheduler is simulated for this API version."""
+        return _KUBERNETES[self.api_version.removeprefix(f"{GROUP}/")]
+
+    def profile(self, scheduler_name: str) -> Profile:
+        """The profile of that name as the decision core takes it."""
+        for written in self.profiles:
+            if written.scheduler_name == scheduler_name:
+                return profile_from_configuration(self, written)
+        names = [written.scheduler_name for written in self.profiles]
+        raise InputError(
+            f"scheduler configuration: has no profile '{scheduler_name}'; {near_miss(scheduler_name, names)}"
+        )
+
+    def queue_rules(self) -> QueueRules:
+        """The scheduling queue's rules: those of the Kubernetes version with this configuration's back-offs."""
+        return QueueRules.for_version(
+            self.kubernetes_version, initial_backoff_s=self.pod_initial_backoff_s, max_backoff_s=self.pod_max_backoff_s
+        )
+
+
+def profile_from_configuration(configuration: SchedulerConfiguration, written: ProfileConfiguration) -> Profile:
+    """A profile of the file as the decision core takes it: modelled plugins only, arguments with their defaults."""
+    own = written.percentage_of_nodes_to_score
+    points = {
+        point: written.names(point)
+        for point in EXTENSION_POINTS.values()
+        if point not in ("queue_sort", "pre_score", "score")
+    }
+    (queue_sort,) = written.names("queue_sort")
+    score = tuple((use.name, use.weight) for use in written.plugins["score"] if use.modelled)
+    named = {queue_sort, *(name for name, _ in score), *(name for names in points.values() for name in names)}
+    return Profile(
+        name=written.scheduler_name,
+        arithmetic=written.arithmetic,
+        queue_sort=queue_sort,
+        score=score,
+        args={name: args for name, args in written.args.items() if name in named and args},
+        percentage_of_nodes_to_score=configuration.percentage_of_nodes_to_score if own is None else own,
+        **points,
+    )
+
+
+_KUBERNETES = {"v1": "1.34", "v1beta3": "1.25", "v1beta2": "1.22", "v1beta1": "1.20"}
 
 
 # --- the plugins of each version --------------------------------------------------------------------------------------
@@ -123,7 +167,7 @@ _IN_TREE: Mapping[str, tuple[str, ...]] = {
     "InterPodAffinity": _FILTER_AND_SCORE,
     "NodeResourcesBalancedAllocation": ("pre_score", "score"),
     "ImageLocality": ("score",),
-    "DefaultPreemption": ("pre_enqueue", "post_filter"),
+    "DefaultPreemption": ("post_filter",),
     "DefaultBinder": ("bind",),
     # Up to 1.22 (v1beta1):
     "SelectorSpread": ("pre_score", "score"),
@@ -133,6 +177,18 @@ _IN_TREE: Mapping[str, tuple[str, ...]] = {
     "RequestedToCapacityRatio": ("score",),
 }
 """The modelled plugins of kube-scheduler and the extension points they implement."""
+
+_SCORED_AT_ONCE = {
+    "NodeResourcesFit": ("pre_filter", "filter", "score"),
+    "NodeResourcesBalancedAllocation": ("score",),
+}
+_FEWER_POINTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "v1": {},
+    "v1beta3": _SCORED_AT_ONCE,
+    "v1beta2": _SCORED_AT_ONCE,
+    "v1beta1": {**_SCORED_AT_ONCE, "NodeResourcesFit": ("pre_filter", "filter"), "NodeAffinity": ("filter", "score")},
+}
+"""Where older plugins implement fewer points."""
 
 _LEGACY = frozenset(
     {
@@ -273,10 +329,7 @@ class _ConfigurationReader(Reader):
         if name in _IN_TREE:
             if name in _LEGACY and self.version != "v1beta1":
                 return None
-            points = _IN_TREE[name]
-            if name == "NodeResourcesFit" and self.version == "v1beta1":
-                return ("pre_filter", "filter")
-            return points
+            return _FEWER_POINTS[self.version].get(name, _IN_TREE[name])
         if name in _NOT_MODELLED:
             return _NOT_MODELLED[name] if name in self.default_names else None
         from sim.scheduler.framework import PLUGINS  # the kernels behind it take time to import: only when needed
@@ -371,6 +424,11 @@ class _ConfigurationReader(Reader):
                 self.fault(f"{path}.{written}", names, "must have a plugin: all are disabled")
             elif written == "queueSort" and len(names) > 1:
                 self.fault(f"{path}.{written}", names, "must have exactly one plugin")
+        prepared = {use.name for use in expanded["pre_score"]}
+        for use in expanded["score"]:
+            if "pre_score" in (self.points_of(use.name) or ()) and use.name not in prepared:
+                rule = "must be enabled at preScore too: kubedes runs it with the score"
+                self.fault(f"{path}.preScore", use.name, rule)
         if sum(use.weight for use in expanded["score"]) * 100 > 2**63 - 1:
             self.fault(f"{path}.score", None, "must have weights whose sum times 100 fits into 64 bits")
         return expanded

@@ -17,7 +17,8 @@ from enum import Enum, IntFlag, StrEnum
 from functools import cached_property
 
 from sim.scheduler.requests import pod_requests
-from sim.state.objects import ContainerPort, NodeSpec, PodAffinityTerm, PodSpec, Taint
+from sim.scheduler.tolerations import UNSCHEDULABLE_TAINT, first_blocking_taint, tolerated
+from sim.state.objects import ContainerPort, NodeSpec, PodAffinityTerm, PodSpec
 from sim.state.selectors import NAME_FIELD, Selector, equals, requirement_matches, selector_of, usable_term
 
 
@@ -234,18 +235,9 @@ def _conflict(one: ContainerPort, other: ContainerPort) -> bool:
     )
 
 
-def _tolerates(spec: PodSpec, taint: Taint) -> bool:
-    return any(
-        each.effect in ("", taint.effect)
-        and each.key in ("", taint.key)
-        and (each.operator == "Exists" or (each.key != "" and each.value == taint.value))
-        for each in spec.tolerations
-    )
-
-
 def _untolerated(spec: PodSpec, node: NodeSpec) -> bool:
     """Whether a taint of the node keeps the pod away."""
-    return any(taint.effect in ("NoSchedule", "NoExecute") and not _tolerates(spec, taint) for taint in node.taints)
+    return first_blocking_taint(spec.tolerations, node.taints) is not None
 
 
 def _node_affinity(spec: PodSpec, node: NodeSpec) -> bool:
@@ -294,8 +286,7 @@ def unschedulable_after_node(waiting: Waiting, pod: int, event: ClusterEvent) ->
 def unschedulable_after_toleration(waiting: Waiting, pod: int, event: ClusterEvent) -> bool:
     """NodeUnschedulable: the pod itself now tolerates unschedulable nodes."""
     _, new = _pods(event)
-    taint = Taint("node.kubernetes.io/unschedulable", "", "NoSchedule")
-    return new is not None and new.pod == pod and _tolerates(new.spec, taint)
+    return new is not None and new.pod == pod and tolerated(new.spec.tolerations, UNSCHEDULABLE_TAINT)
 
 
 def taints_after_node(waiting: Waiting, pod: int, event: ClusterEvent) -> bool:
