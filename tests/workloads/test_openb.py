@@ -57,7 +57,8 @@ def test_a_window_of_the_trace(setting: MakeSetting, data: Path) -> None:
     assert column(load, load.pod_duration_s)["pod-multi"] == 900 - 320
     assert column(load, load.app_end_s)["pod-gave-up"] == 500 - 270
     assert sorted((refusal.where.rpartition(":")[2], refusal.reason) for refusal in load.refused) == [
-        ("4", "was gone before from_s"), ("7", "arrives after the horizon"),
+        ("4", "was gone before from_s"),
+        ("7", "arrives after the horizon"),
     ]
 
 
@@ -91,7 +92,12 @@ def test_shares_of_gpus_counted_in_thousandths(setting: MakeSetting, data: Path)
         for name, row in zip(load.app_name, load.app_template.tolist(), strict=True)
     }
     assert asked == {
-        "pod-early": 1000, "pod-done": 470, "pod-failed": 810, "pod-multi": 8000, "pod-gave-up": 1000, "pod-cpu": 0,
+        "pod-early": 1000,
+        "pod-done": 470,
+        "pod-failed": 810,
+        "pod-multi": 8000,
+        "pod-gave-up": 1000,
+        "pod-cpu": 0,
     }
     assert dict(load.nodes[3].allocatable)["alibabacloud.com/gpu-milli"] == 2000
 
@@ -101,7 +107,7 @@ def test_lists_without_times_take_a_rate(setting: MakeSetting, data: Path) -> No
     assert load.app_time_s.tolist() == [0, 0.25, 0.5]
     assert np.all(np.isinf(load.pod_duration_s))
     assert [spec.priority for spec in load.templates] == [0, 0, 0]
-    with pytest.raises(InputError, match=r"workload.untimed_rate_per_s: None must be given for a pod list without times"):
+    with pytest.raises(InputError, match=r"workload\.untimed_rate_per_s: None must be given"):
         build(setting(), data, "pods_untimed.csv")
 
 
@@ -141,16 +147,18 @@ def test_relative_paths_are_those_of_the_scenario(setting: MakeSetting, data: Pa
 
 
 def test_every_bad_cell_is_named_at_once(setting: MakeSetting, tmp_path: Path) -> None:
-    text = "\n".join([
-        HEADER,
-        "pod-a,1000,1024,0,0,,LS,Running,0,100,0",
-        "pod-b,12O00,1024,0,0,,LS,Running,0,100,0",
-        "pod-c,1000,-5,0,0,,LS,Runing,0,100,0",
-        "",
-        "pod-d,1000,1024,1.5,0,,LS,Running,,100,0",
-        "pod-a,1000,1024,1,1001,,XX,Running,0,100,0",
-        "Pod_E,1000,1024,0,0,,LS,Running,0,100",
-    ])
+    text = "\n".join(
+        [
+            HEADER,
+            "pod-a,1000,1024,0,0,,LS,Running,0,100,0",
+            "pod-b,12O00,1024,0,0,,LS,Running,0,100,0",
+            "pod-c,1000,-5,0,0,,LS,Runing,0,100,0",
+            "",
+            "pod-d,1000,1024,1.5,0,,LS,Running,,100,0",
+            "pod-a,1000,1024,1,1001,,XX,Running,0,100,0",
+            "Pod_E,1000,1024,0,0,,LS,Running,0,100",
+        ]
+    )
     assert faults(setting(base_dir=str(tmp_path)), tmp_path, text).splitlines() == [
         "p.csv:3:2: '12O00' (cpu_milli) must be a number",
         "p.csv:4:3: '-5' (memory_mib) must not be negative",
@@ -188,9 +196,14 @@ def test_a_long_list_of_faults_is_cut_and_counted(setting: MakeSetting, tmp_path
 
 def test_contradictory_rows_are_refused_with_their_reason(setting: MakeSetting, tmp_path: Path) -> None:
     rows = [
-        HEADER, GOOD,
-        "a,1,1,0,0,,LS,Running,50,40,50", "b,1,1,0,0,,LS,Running,50,90,40", "c,1,1,0,0,,LS,Failed,50,60,70",
-        "d,1,1,0,0,,LS,Succeeded,50,60,", "e,1,1,0,0,,LS,Failed,50,,50", "f,1,1,1,0,,LS,Running,50,60,50",
+        HEADER,
+        GOOD,
+        "a,1,1,0,0,,LS,Running,50,40,50",
+        "b,1,1,0,0,,LS,Running,50,90,40",
+        "c,1,1,0,0,,LS,Failed,50,60,70",
+        "d,1,1,0,0,,LS,Succeeded,50,60,",
+        "e,1,1,0,0,,LS,Failed,50,,50",
+        "f,1,1,1,0,,LS,Running,50,60,50",
         "g,1,1,0,500,,LS,Running,50,60,50",
     ]
     assert faults(setting(base_dir=str(tmp_path)), tmp_path, "\n".join(rows)) == ""
@@ -198,9 +211,12 @@ def test_contradictory_rows_are_refused_with_their_reason(setting: MakeSetting, 
     assert load.app_name == ("pod-x",)
     found = {refusal.where.split(":", 1)[1]: refusal.reason for refusal in load.refused}
     assert found == {
-        "3:10": "was deleted before it was created", "4:11": "was scheduled before it was created",
-        "5:10": "was deleted before it was scheduled", "6:11": "ran, but was never scheduled",
-        "7:10": "ended at an unknown time", "8:5": "asks for GPUs, but for none of them",
+        "3:10": "was deleted before it was created",
+        "4:11": "was scheduled before it was created",
+        "5:10": "was deleted before it was scheduled",
+        "6:11": "ran, but was never scheduled",
+        "7:10": "ended at an unknown time",
+        "8:5": "asks for GPUs, but for none of them",
         "9:5": "asks for a share of no GPU",
     }
 
@@ -239,7 +255,8 @@ def test_bad_node_lists(setting: MakeSetting, tmp_path: Path) -> None:
 
 def test_spellings_of_data_frames(setting: MakeSetting, tmp_path: Path) -> None:
     """A byte-order mark, Windows line ends, whole numbers as floats, nan for an empty text, a further column."""
-    text = "\ufeff" + HEADER + ",extra\r\npod-a,1000.0,1024.0,1,500,nan,LS,Running,5.0,100.0,6.0,?\r\npod-b,1,1,0,0,,LS,Pending,6.0,nan,nan,\r\n"
+    rows = ["pod-a,1000.0,1024.0,1,500,nan,LS,Running,5.0,100.0,6.0,?", "pod-b,1,1,0,0,,LS,Pending,6.0,nan,nan,", ""]
+    text = "\r\n".join(["\ufeff" + HEADER + ",extra", *rows])
     assert faults(setting(base_dir=str(tmp_path)), tmp_path, text) == ""
     load = Openb(nodes_csv="n.csv", pods_csv="p.csv").build(setting(base_dir=str(tmp_path)), Streams(1))
     assert load.templates[0].affinity is None
@@ -249,7 +266,10 @@ def test_spellings_of_data_frames(setting: MakeSetting, tmp_path: Path) -> None:
 
 def test_unsorted_rows_arrive_in_order(setting: MakeSetting, tmp_path: Path) -> None:
     rows = [
-        HEADER, "late,1,1,0,0,,LS,Failed,9,10,9", "early,1,1,0,0,,LS,Failed,3,10,4", "middle,1,1,0,0,,BE,Failed,5,10,6",
+        HEADER,
+        "late,1,1,0,0,,LS,Failed,9,10,9",
+        "early,1,1,0,0,,LS,Failed,3,10,4",
+        "middle,1,1,0,0,,BE,Failed,5,10,6",
     ]
     assert faults(setting(base_dir=str(tmp_path)), tmp_path, "\n".join(rows)) == ""
     load = Openb(nodes_csv="n.csv", pods_csv="p.csv").build(setting(base_dir=str(tmp_path)), Streams(1))
@@ -261,7 +281,8 @@ def test_unsorted_rows_arrive_in_order(setting: MakeSetting, tmp_path: Path) -> 
 def test_the_real_trace(setting: MakeSetting, openb: Path) -> None:
     """Counts of the published files (Alibaba GPU cluster trace 2023): nothing is refused."""
     load = Openb(
-        nodes_csv=str(openb / "openb_node_list_all_node.csv"), pods_csv=str(openb / "openb_pod_list_default.csv"),
+        nodes_csv=str(openb / "openb_node_list_all_node.csv"),
+        pods_csv=str(openb / "openb_pod_list_default.csv"),
         time_compression=5000.0,
     ).build(setting(horizon_s=2600.0), Streams(7))
     assert (len(load.nodes), load.rows_read, load.pods, load.refused) == (1523, 8152, 8152, ())
