@@ -9,7 +9,7 @@ Where the unit is one that people write out, text with a unit is taken too: `siz
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -19,20 +19,36 @@ from sim.base.errors import near_miss
 from sim.base.plugin import Catalog
 from sim.base.units import parse_bandwidth_bit_per_s, parse_bytes, parse_duration_s, parse_millicores
 
-AMOUNTS: dict[str, tuple[Callable[[str], float] | None, str]] = {
-    "_bytes_per_s": (lambda text: parse_bandwidth_bit_per_s(text) / 8, "bytes a second, or text such as 10Gbit/s"),
-    "_bit_per_s": (parse_bandwidth_bit_per_s, "bits a second, or text such as 10Gbit/s"),
-    "_per_s": (None, "per second"),
-    "_bytes": (parse_bytes, "bytes, or text such as 64Mi"),
-    "_millicores": (parse_millicores, "millicores, or text such as 250m"),
-    "_s": (parse_duration_s, "seconds, or text such as 1m30s"),
+
+class Unit(NamedTuple):
+    """What the end of a field's name says about its values."""
+
+    symbol: str
+    """As tables show it."""
+    wording: str
+    """As errors say it: what a value may look like."""
+    read: Callable[[str], float] | None = None
+    """Reads text with a unit; `ValueError` when it is none."""
+
+
+UNITS: dict[str, Unit] = {
+    "_bytes_per_s": Unit(
+        "bytes/s", "bytes a second, or text such as 10Gbit/s", lambda text: parse_bandwidth_bit_per_s(text) / 8
+    ),
+    "_bit_per_s": Unit("bit/s", "bits a second, or text such as 10Gbit/s", parse_bandwidth_bit_per_s),
+    "_per_s": Unit("1/s", "per second"),
+    "_bytes": Unit("bytes", "bytes, or text such as 64Mi", parse_bytes),
+    "_millicores": Unit("millicores", "millicores, or text such as 250m", parse_millicores),
+    "_s": Unit("s", "seconds, or text such as 1m30s", parse_duration_s),
 }
-"""How the end of a field's name says its unit: the reader of text with a unit, and what to tell people. First match."""
+"""By the end of a field's name; the first that fits."""
+
+NO_UNIT = Unit("", "")
 
 
-def amount_of(field: str) -> tuple[Callable[[str], float] | None, str]:
-    """The entry of `AMOUNTS` for a field's name; `(None, "")` when its name carries no unit that is listed."""
-    return next((entry for suffix, entry in AMOUNTS.items() if field.endswith(suffix)), (None, ""))
+def unit_of(field: str) -> Unit:
+    """The unit that a field's name carries; `NO_UNIT` when it carries none of `UNITS`."""
+    return next((unit for suffix, unit in UNITS.items() if field.endswith(suffix)), NO_UNIT)
 
 
 class Spec(BaseModel):
@@ -46,11 +62,11 @@ class Spec(BaseModel):
         """Texts with units become numbers, and a plugin's parameters alone belong to the default plugin."""
         if not isinstance(data, dict):
             return data
-        return {key: _default_plugin(cls.model_fields.get(key), _amounts(amount_of(str(key))[0], value))
+        return {key: with_default_plugin(cls.model_fields.get(key), _amounts(unit_of(str(key)).read, value))
                 for key, value in data.items()}
 
 
-def _default_plugin(field: FieldInfo | None, value: Any) -> Any:
+def with_default_plugin(field: FieldInfo | None, value: Any) -> Any:
     """Parameters without `type`, in a field that names a plugin by default."""
     if field is None or not isinstance(value, dict) or "type" in value or not isinstance(field.default, str):
         return value
