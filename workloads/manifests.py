@@ -298,7 +298,8 @@ class _Reading:
                 problems = Problems(document.path)
                 thing = read(document, problems)
                 if problems:
-                    self.refuse(document, "; ".join(map(str, problems.found)))
+                    inside = (str(problem).removeprefix(f"{document.path}.") for problem in problems.found)
+                    self.refuse(document, "; ".join(inside))
                 elif thing is not None:
                     found.append(thing)
         return found

@@ -248,7 +248,7 @@ class Reader:
         if text == "":
             return default
         if self.validate and text not in allowed:
-            self.problems.add(path, text, f"must be one of {', '.join(allowed)}", near_miss(text, allowed))
+            self.problems.add(path, text, f"must be one of {', '.join(allowed)}", _close(text, allowed))
         return text
 
     def integer(self, value: Any, path: str, default: int, low: int = -(2**63), high: int = 2**63 - 1) -> int:
@@ -357,8 +357,8 @@ class Reader:
         if rule := label_key_fault(name):
             self.fault(path, name, rule)
         elif "/" not in name and name not in standard and not _is_huge_page(name):
-            hint = near_miss(name, standard)
-            self.problems.add(path, name, "must be a standard resource, or have a domain such as nvidia.com/gpu", hint)
+            rule = "must be a standard resource, or have a domain such as nvidia.com/gpu"
+            self.problems.add(path, name, rule, near_miss(name, standard))
 
     # Selectors and terms.
 
@@ -375,8 +375,8 @@ class Reader:
 
     def _check_operator(self, operator: str, values: tuple[str, ...], path: str, operators: tuple[str, ...]) -> None:
         if operator not in operators:
-            hint = near_miss(operator, operators)
-            self.problems.add(f"{path}.operator", operator, f"must be one of {', '.join(operators)}", hint)
+            rule = f"must be one of {', '.join(operators)}"
+            self.problems.add(f"{path}.operator", operator, rule, _close(operator, operators))
         elif operator in ("In", "NotIn"):
             if not values:
                 self.fault(f"{path}.values", list(values), f"must not be empty with operator {operator}")
@@ -847,6 +847,12 @@ class Reader:
             rule = "must be JSON of the form {preferAvoidPods: [{podSignature: {podController: {kind, name, uid}}}]}"
             self.problems.add(path, annotation, rule)
             return []
+
+
+def _close(text: str, allowed: Iterable[str]) -> str:
+    """The near miss, when there is one: the rule lists what is allowed already."""
+    hint = near_miss(text, allowed)
+    return hint if hint.startswith("did you mean") else ""
 
 
 def _is_whole(value: Any) -> bool:
