@@ -19,9 +19,11 @@ MAX_ITEMS = 20_000_000
 def pick(weights: np.ndarray, rng: np.random.Generator, size: int) -> np.ndarray:
     """`size` indices (int64), index i with probability weights[i] / sum(weights).
 
-    weights: none negative, not all zero.
+    weights: none negative. Raises InputError when they are all zero.
     """
     rising = np.cumsum(weights, dtype=np.float64)
+    if not rising[-1] > 0:
+        raise InputError("weights: all are 0, so that nothing can be picked; give one above 0")
     return np.searchsorted(rising / rising[-1], rng.random(size), side="right")
 
 

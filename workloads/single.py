@@ -16,16 +16,11 @@ STREAM = "pods"
 """The name of its only stream, the same as that of `Synthetic`'s default one."""
 
 
-class SingleStream(StreamFields, WorkloadSpec):
-    """Base of the short forms; combine it with an arrival process."""
+class SingleStream(StreamFields, ArrivalProcess, WorkloadSpec):
+    """Base of the short forms; a short form names its arrival process as a second base."""
 
     def build(self, setting: Setting, streams: Streams) -> Load:
-        return superpose([draw_stream(self, self._arrivals(), STREAM, setting, streams)], setting.tenants)
+        return superpose([draw_stream(self, self, STREAM, setting, streams)], setting.tenants)
 
     def check(self, setting: Setting, path: str, problems: Problems) -> None:
-        self.check_stream(self._arrivals(), setting, path, problems)
-
-    def _arrivals(self) -> ArrivalProcess:
-        if not isinstance(self, ArrivalProcess):
-            raise TypeError(f"{type(self).__name__} must also be an arrival process")
-        return self
+        self.check_stream(self, setting, path, problems)

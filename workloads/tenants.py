@@ -43,7 +43,10 @@ def draw_namespaces(setting: Setting, tenant: np.ndarray, streams: Streams, name
 
 
 def check_tenants(only: tuple[str, ...], setting: Setting, path: str, problems: Problems) -> None:
-    """Report tenants that the scenario does not have."""
-    for i, tenant in enumerate(only):
-        if tenant not in setting.tenants:
-            problems.add(f"{path}[{i}]", tenant, "is no tenant of the scenario", near_miss(tenant, setting.tenants))
+    """Report tenants that the scenario does not have, or that have no weight all together."""
+    unknown = [(i, tenant) for i, tenant in enumerate(only) if tenant not in setting.tenants]
+    for i, tenant in unknown:
+        problems.add(f"{path}[{i}]", tenant, "is no tenant of the scenario", near_miss(tenant, setting.tenants))
+    chosen = np.isin(np.array(setting.tenants), only or setting.tenants)
+    if not unknown and not np.asarray(setting.tenant_weight)[chosen].sum() > 0:
+        problems.add(path, list(only or setting.tenants), "have no weight: nothing would arrive for them")

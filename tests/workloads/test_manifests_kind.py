@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from sim.base.errors import InputError, Problems
 from sim.base.rand import Streams
@@ -60,6 +61,11 @@ def test_unknown_images_are_errors_or_have_a_stand_in(setting: MakeSetting, data
         FromManifests(paths=str(data / "shop.yaml")).build(few, Streams(1))
     load = FromManifests(paths=str(data / "shop.yaml"), unknown_images="web").build(few, Streams(1))
     assert {spec.containers[0].image for spec in load.templates} == {"web"}
+
+
+def test_a_compression_without_times_is_refused() -> None:
+    with pytest.raises(ValidationError, match="does nothing without creation_times"):
+        FromManifests(paths="x.yaml", time_compression=2)
 
 
 def test_bad_paths(setting: MakeSetting, tmp_path: Path) -> None:

@@ -111,6 +111,11 @@ def test_lists_without_times_take_a_rate(setting: MakeSetting, data: Path) -> No
         build(setting(), data, "pods_untimed.csv")
 
 
+def test_a_rate_for_a_list_with_times_is_refused(setting: MakeSetting, data: Path) -> None:
+    with pytest.raises(InputError, match=r"untimed_rate_per_s: 1\.0 does nothing: this pod list has times"):
+        build(setting(), data, untimed_rate_per_s=1)
+
+
 def test_the_image_of_a_pod_is_drawn_from_its_own_stream(setting: MakeSetting, data: Path) -> None:
     load = build(setting(), data, image="base")
     assert {spec.containers[0].image for spec in load.templates} == {"base"}

@@ -17,6 +17,7 @@ import workloads
 from sim.base.errors import InputError, Problems
 from sim.base.rand import Streams
 from sim.state.objects import LabelSelector, Toleration
+from sim.tenancy.spec import TenantsSpec
 from sim.workload import AppKind, Load, Setting
 from workloads import Poisson, Stream, Synthetic, zipf_weights
 from workloads.tenants import draw_tenants
@@ -223,6 +224,11 @@ def test_tenants_follow_zipf(setting: MakeSetting) -> None:
     assert first == pytest.approx(len(spaces) / 2, abs=2 * np.sqrt(len(spaces)))
 
 
+def test_zipf_is_that_of_the_scenario() -> None:
+    shares = [tenant.share for tenant in TenantsSpec(count=40, zipf_exponent=1.3).build()]
+    np.testing.assert_allclose(shares, zipf_weights(40, 1.3))
+
+
 def test_zipf_refuses_nonsense() -> None:
     for count, exponent in ((0, 1.0), (3, -1.0), (3, float("nan"))):
         with pytest.raises(ValueError, match="needs at least one tenant"):
@@ -326,6 +332,17 @@ def test_what_a_scenario_lacks_is_told_before_the_run(setting: MakeSetting) -> N
         "workload.streams.b.start_s: 700.0 must be below the scenario's horizon, 600 s: nothing would arrive",
         "workload.streams.c: 'about 6e+08 applications' must be at most 20,000,000; lower the rate",
     ]
+
+
+def test_weights_that_are_all_zero_are_told(setting: MakeSetting) -> None:
+    problems = Problems("scenario")
+    weightless = setting(tenant_weight=np.array([1.0, 0.0, 0.0, 0.0, 0.0]))
+    Poisson(tenants=["tenant-2"]).check(weightless, "workload", problems)
+    assert [str(problem) for problem in problems.found] == [
+        "workload.tenants: ['tenant-2'] have no weight: nothing would arrive for them"
+    ]
+    with pytest.raises(InputError, match="all are 0"):
+        Poisson(tenants=["tenant-2"]).build(weightless, Streams(1))
 
 
 def test_too_many_pods_are_refused_before_they_are_held(setting: MakeSetting) -> None:

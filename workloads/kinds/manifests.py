@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import numpy as np
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, model_validator
 
 from sim.base.errors import InputError, Problems, near_miss
 from sim.base.rand import Dist, Streams
@@ -50,6 +50,14 @@ class FromManifests(WorkloadSpec):
     unknown_images: str = param(
         "", "the scenario's image that stands for images it does not describe; empty: they are errors"
     )
+
+    @model_validator(mode="after")
+    def _timed(self) -> Self:
+        if self.time_compression != 1 and not self.creation_times:
+            raise ValueError(
+                "time_compression does nothing without creation_times; leave it out, or set creation_times"
+            )
+        return self
 
     def check(self, setting: Setting, path: str, problems: Problems) -> None:
         images = [name for name, _ in setting.images]

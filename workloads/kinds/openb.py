@@ -106,6 +106,9 @@ class Openb(WorkloadSpec):
         if rows is not None and not rows.timed and self.untimed_rate_per_s is None:
             rule = "must be given for a pod list without times (no creation_time column)"
             problems.add(f"{path}.untimed_rate_per_s", None, rule, "for example 1")
+        if rows is not None and rows.timed and self.untimed_rate_per_s is not None:
+            rule = "does nothing: this pod list has times"
+            problems.add(f"{path}.untimed_rate_per_s", self.untimed_rate_per_s, rule, "leave it out")
         return nodes, rows
 
     def _load(self, nodes: tuple[NodeSpec, ...], rows: PodRows, setting: Setting, streams: Streams) -> Load:
