@@ -157,7 +157,7 @@ def sentence(record: RunRecord, stage_table: pd.DataFrame, table: pd.DataFrame) 
             parts.append(f"Nothing is short: the time is work and timers. The busiest is the {top.resource}, {top.utilisation:.0%} used.")
     if record.reasons:
         reason = max(record.reasons, key=lambda text: record.reasons[text])
-        parts.append(f"{sum(record.reasons.values()):,} pods are pending, most often because of: {reason}.")
+        parts.append(f"{sum(record.reasons.values()):,} pods asked for do not run, most often: {reason}.")
     elif len(waiting):
         most = waiting.loc[waiting.inside_at_end.idxmax()]
         if most.inside_at_end >= 0.05 * max(int(started.pods.max()) if len(started) else 0, 1):

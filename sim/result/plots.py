@@ -117,6 +117,7 @@ class Plots:
                 left = 0.0
                 for room, length in zip(stages.room, seconds.fillna(0.0), strict=True):
                     top.barh(height, length, left=left, height=0.62, color=ROOM_COLOURS[room][0], linewidth=0)
+                    top.vlines(left, height - 0.31, height + 0.31, color=GRID[0], linewidth=0.8)
                     left += length
                 top.text(left, height, f"  {seconds_text(left)}", va="center", ha="left")
             top.set_yticks([height for height, _, _ in bars], [name for _, name, _ in bars])
@@ -303,8 +304,14 @@ def _nothing(figure: Figure, why: str) -> Figure:
     return figure
 
 
+def _tick(seconds: float) -> str:
+    """A round moment on an axis: 1.5 s, not 1.50 s."""
+    number, _, unit = seconds_text(seconds).partition(" ")
+    return f"{float(number.replace(',', '')):g} {unit}"
+
+
 def _seconds_axis(axes: Axes, label: str) -> None:
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: seconds_text(value).replace(".00 ", " ").replace(".0 ", " ")))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value)))
     axes.set_xlabel(label)
 
 

@@ -170,7 +170,7 @@ def _nodes(table: dict[str, np.ndarray], nodes: int, rng: np.random.Generator) -
     cpu = np.array([template["cpu_millicores"] for template in TEMPLATES])[table["template"]]
     memory = np.array([template["memory_bytes"] for template in TEMPLATES])[table["template"]]
     used = table["node"] >= 0
-    per_node = max(int(here.mean()), 1)
+    per_node = max(int(here.max()), 1)
     return {
         "name": [f"node-{i:05}" for i in range(nodes)], "pool": ["general"] * nodes, "zone": [f"zone-{'abc'[i % 3]}" for i in range(nodes)],
         "allocatable_cpu": rng.choice([900, 1200], nodes) * per_node,
