@@ -7,6 +7,7 @@ Scalars follow YAML 1.2's core rules (https://yaml.org/spec/1.2.2/#103-core-sche
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import yaml
@@ -74,13 +75,35 @@ for _tag, _pattern, _first in _SCALARS:
 _UniqueKeyLoader.add_constructor("tag:yaml.org,2002:map", _UniqueKeyLoader.unique_mapping)
 _UniqueKeyLoader.add_constructor("tag:yaml.org,2002:seq", _UniqueKeyLoader.unique_sequence)
 _UniqueKeyLoader.add_constructor("tag:yaml.org,2002:int", _UniqueKeyLoader.whole_number)
+
+
+class _KubernetesLoader(_UniqueKeyLoader):
+    """The same with YAML 1.1's booleans, which Go's YAML reader keeps."""
+
+
+_BOOLEANS = "|".join(form for word in ("yes", "no", "on", "off") for form in (word, word.title(), word.upper()))
+_KubernetesLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(f"^(?:{_BOOLEANS})$"), list("yYnNoO"))
+
 _Dumper.add_representer(tuple, yaml.SafeDumper.represent_list)
 
 
 def parse_yaml(text: str, subject: str) -> Any:
     """The one document in `text`. `InputError` names `subject`, line and column of what cannot be read."""
+    return _parse(lambda: yaml.load(text, Loader=_UniqueKeyLoader), subject)
+
+
+def parse_kubernetes_documents(text: str, subject: str) -> list[Any]:
+    """The documents in `text` as kubectl reads them, empty ones left out. Errors as in `parse_yaml`.
+
+    The only difference to our own files: `yes`, `no`, `on` and `off` are booleans, which Kubernetes refuses where it
+    wants text.
+    """
+    return _parse(lambda: [doc for doc in yaml.load_all(text, Loader=_KubernetesLoader) if doc is not None], subject)
+
+
+def _parse(parse: Callable[[], Any], subject: str) -> Any:
     try:
-        return yaml.load(text, Loader=_UniqueKeyLoader)
+        return parse()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""

@@ -397,7 +397,7 @@ def test_folders_and_broken_files(tmp_path):
     lines = str(caught.value).splitlines()
     assert len(lines) == 4
     assert any("empty: has no .yaml" in line for line in lines)
-    assert any("broken.yaml:2:7: is not valid YAML" in line for line in lines)
+    assert any("broken.yaml:2:7: mapping values are not allowed" in line for line in lines)
     assert any("binary.yaml: is not UTF-8 text" in line for line in lines)
     assert any("absent.yaml: cannot be read: No such file" in line for line in lines)
 
@@ -409,3 +409,15 @@ def test_the_templates_of_kubernetes_own_scheduler_benchmark():
     assert len(manifests.applications) == len(pods)
     assert dict(manifests.nodes[0].allocatable) == {"cpu": 4000, "memory": 32 * 2**30, "pods": 110}
     assert {refused.kind for refused in manifests.refused} == {"?", "PersistentVolume", "PersistentVolumeClaim"}
+
+
+def test_yaml_is_read_as_kubectl_reads_it(read):
+    node = "kind: Node\napiVersion: v1\nmetadata: {{name: a, labels: {{x: {}}}}}\nspec: {{unschedulable: {}}}\n"
+    (kept,) = read(node.format("2024-05-01", "yes")).nodes  # a date is text, yes is true
+    assert kept.unschedulable
+    assert kept.labels == (("x", "2024-05-01"),)
+    assert "must be a string" in read(node.format("on", "no")).refused[0].reason
+    with pytest.raises(InputError, match=r"all\.yaml:2:1: the key 'kind' stands twice"):
+        read("kind: Pod\nkind: Node\n")
+    with pytest.raises(InputError, match="recursive"):
+        read("&a\nkind: List\nitems: [*a]\n")
