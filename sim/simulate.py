@@ -40,8 +40,8 @@ from sim.result.result import Result
 from sim.scenario import Scenario
 from sim.scheduler.core import Core
 from sim.scheduler.loop import Scheduler
-from sim.scheduler.profiles import PROFILES
-from sim.scheduler.queue import QueueRules, SchedulingQueue
+from sim.scheduler.queue import SchedulingQueue
+from sim.scheduler.settings import scheduler_settings
 from sim.state.pods import Phase, PodTable
 from sim.tenancy.spec import Tenant
 from sim.tenancy.users import Users
@@ -172,14 +172,15 @@ class Cluster:
 
     def _wire_scheduler(self, streams: Streams) -> None:
         spec = self.scenario.scheduler
-        self.core = Core(PROFILES[spec.profile], percentage_of_nodes_to_score=spec.percentage_of_nodes_to_score,
+        settings = scheduler_settings(spec, self.scenario.kubernetes, self.scenario.setting().base_dir,
+                                      {template.scheduler_name for template in self.load.templates})
+        self.core = Core(settings.profile, percentage_of_nodes_to_score=settings.percentage_of_nodes_to_score,
                          rng=streams("scheduler.ties"))
         for node in self.nodes:
             self.core.add_node(node.spec)
-        self.queue = SchedulingQueue(QueueRules.for_version(
-            self.scenario.kubernetes, initial_backoff_s=spec.pod_initial_backoff_s, max_backoff_s=spec.pod_max_backoff_s))
-        client = self._client("system:kube-scheduler", spec.qps, spec.burst, "scheduler client", "scheduler")
-        self.scheduler = Scheduler(self.clock, spec, self.machines[spec.machine], self.core, self.queue, self.pods, self.load.templates,
+        self.queue = SchedulingQueue(settings.queue_rules)
+        client = self._client("system:kube-scheduler", settings.qps, settings.burst, "scheduler client", "scheduler")
+        self.scheduler = Scheduler(self.clock, spec, settings, self.machines[spec.machine], self.core, self.queue, self.pods, self.load.templates,
                                    client, Aggregate(self.clock, self.api, "system:kube-scheduler"), self._pod_bound, self.pod_control.delete)
 
     def _wire_kubelets(self, streams: Streams) -> None:
@@ -189,7 +190,10 @@ class Cluster:
         self.registry = Registry(clock, scenario.registry, sizes, scenario.network.nic_bytes_per_s)
         self.kubelets = Kubelets(clock, spec, [node.spec.name for node in self.nodes],
                                  np.array([node.cores for node in self.nodes]), pods, streams)
-        images = [tuple(c.image for c in (*template.init_containers, *template.containers)) for template in load.templates]
+        containers = [(*template.init_containers, *template.containers) for template in load.templates]
+        images = [tuple(c.image for c in of_pod if c.image in sizes) for of_pod in containers]
+        self.unlisted_images = {c.image for of_pod in containers for c in of_pod if c.image and c.image not in sizes}
+        """Images that pods name and the scenario does not list: taken to be on every node."""
         template_of = pods.ids["template"]
         client = self._client("system:node")
 
@@ -198,7 +202,8 @@ class Cluster:
 
         self.kubelets.workers = PodWorkers(
             clock, spec, scenario.runtime, scenario.network.cni, self.registry, pods, client,
-            StatusManager(client, namespace_of, self.watch.publish), self.node_events, streams, images_of=lambda pod: images[template_of[pod]], namespace_of=namespace_of,
+            StatusManager(client, namespace_of, self.watch.publish), self.node_events, streams, images_of=lambda pod: images[template_of[pod]],
+            containers_of=lambda pod: len(containers[template_of[pod]]), namespace_of=namespace_of,
             grace_s=lambda pod: load.templates[template_of[pod]].termination_grace_s,
             on_running=self._pod_running, heard_running=self._hear_running, heard_finished=self._hear_finished, on_gone=self._pod_gone)
 

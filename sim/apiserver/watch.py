@@ -55,7 +55,7 @@ class WatchHub:
             changes, self._changes = self._changes, 0
             encodings, self._encodings = self._encodings, 0
             self.meter.level(1, 0)
-            yield self._machine.work(encodings * self._event_cpu_s, threads=self._watchers)
+            yield self._machine.work(encodings * self._event_cpu_s, threads=min(encodings, self._watchers + 1))
             self.events += encodings
             self.meter.served += changes
             if turn:

@@ -22,8 +22,14 @@ class Batcher(Generic[T]):
 
     __slots__ = ("_busy", "_clock", "_commit", "_max_batch", "_waiting", "batches", "meter")
 
-    def __init__(self, clock: Clock, name: str, room: str, commit: Callable[[list[T]], Generator[Event, Any, list[Any]]],
-                 max_batch: int) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        name: str,
+        room: str,
+        commit: Callable[[list[T]], Generator[Event, Any, list[Any]]],
+        max_batch: int,
+    ) -> None:
         self._clock = clock
         self._commit = commit
         self._max_batch = max_batch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from heapq import heappop, heappush
+from math import inf
 from typing import Any
 
 import simpy
@@ -17,6 +18,8 @@ class Task(Process):
     """A SimPy process that runs to its first wait when it is made, and ends without an event of its own.
 
     A plain `simpy.Process` costs two events more; with a million short processes that is most of the run.
+    A process that raises fails its event through the queue, as SimPy's do: who waits for it may catch the error,
+    otherwise the run ends with it. Never does it pass through the process that happened to wake this one.
     """
 
     def __init__(self, env: Clock, generator: Generator[Event, Any, Any]) -> None:
@@ -37,8 +40,14 @@ class Task(Process):
                     event._defused = True
                     target = generator.throw(event._value)
             except StopIteration as stop:
-                self._target = None
+                self._target = None  # type: ignore[assignment]
                 fire(self, stop.value)
+                return
+            except Exception as error:
+                self._target = None  # type: ignore[assignment]
+                self._ok = False
+                self._value = error
+                self.env.schedule(self)
                 return
             if target.callbacks is not None:
                 target.callbacks.append(self._resume)
@@ -51,9 +60,20 @@ def fire(event: Event, value: Any = None) -> None:
     """Trigger and process `event` in this instant, without a turn through the event queue."""
     event._ok = True
     event._value = value
-    callbacks, event.callbacks = event.callbacks, None
+    callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]
     for callback in callbacks:
         callback(event)
+
+
+class Alarm:
+    """An event that only calls back: what the loop needs of a SimPy event, at a third of its cost."""
+
+    __slots__ = ("callbacks",)
+    _ok = True
+    _value = None
+
+    def __init__(self, action: Callable[[Alarm], None]) -> None:
+        self.callbacks: list[Callable[[Alarm], None]] | None = [action]
 
 
 class Clock(simpy.Environment):
@@ -66,33 +86,31 @@ class Clock(simpy.Environment):
         """An event that has already happened: waiting for it costs nothing."""
         self.happened._ok = True
         self.happened._value = None
-        self.happened.callbacks = None
+        self.happened.callbacks = None  # type: ignore[assignment]
 
     def start(self, generator: Generator[Event, Any, Any]) -> Task:
         """Run a process from this instant on."""
         return Task(self, generator)
 
-    def at(self, delay_s: float, action: Callable[[Event], None]) -> Event:
-        """Call `action(event)` after `delay_s`; returns the event, by which the caller may know it again."""
-        event = Event(self)
-        event._ok = True
-        event._value = None
-        event.callbacks.append(action)
-        heappush(self._queue, (self._now + delay_s, NORMAL, next(self._eid), event))
-        return event
+    def at(self, delay_s: float, action: Callable[[Alarm], None]) -> Alarm:
+        """Call `action(alarm)` after `delay_s`; returns the alarm, by which the caller may know it again."""
+        alarm = Alarm(action)
+        heappush(self._queue, (self._now + delay_s, NORMAL, next(self._eid), alarm))
+        return alarm
 
     def run_until(self, end_s: float, progress: Callable[[], None] | None = None) -> bool:
-        """Process all events up to and including `end_s`; False when none was left before that time.
+        """Process all events up to and including `end_s`; False when none is left after it.
 
         progress: called about every `PROGRESS_EVERY` events. An exception raised by it or by a process ends
-        the loop; the clock stays where it was, and what has been recorded stays readable.
+        the loop; the clock stays where it was, and what has been recorded stays readable. After one raised by
+        `progress` the run may be taken up again. With `end_s` = inf the clock ends at the last event.
         """
         queue = self._queue
         count = 0
         try:
             while queue and queue[0][0] <= end_s:
                 self._now, _, _, event = heappop(queue)
-                callbacks, event.callbacks = event.callbacks, None
+                callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]
                 count += 1
                 for callback in callbacks:
                     callback(event)
@@ -102,6 +120,6 @@ class Clock(simpy.Environment):
                     progress()
         finally:
             self.events += count
-        busy = bool(queue)
-        self._now = max(self._now, end_s)
-        return busy
+        if end_s != inf:
+            self._now = max(self._now, end_s)
+        return bool(queue)

@@ -7,11 +7,27 @@ from math import inf
 
 from simpy.events import Event
 
-from sim.engine.clock import Clock, fire
+from sim.engine.clock import Alarm, Clock, fire
 from sim.engine.meter import Meter
 
 TOLERANCE_S = 1e-9
 """Work left below this is done: a thousandth of the shortest modelled step, far above rounding at 10^5 s."""
+CLOCK_STEPS = 2.0**-51
+"""Two or more steps of a double, as a share of the time the clock shows."""
+
+
+class _CoreMeter(Meter):
+    """A meter whose integrals the machine keeps, together with its virtual time."""
+
+    __slots__ = ("_machine",)
+
+    def __init__(self, clock: Clock, name: str, room: str, cores: float, machine: Machine) -> None:
+        super().__init__(clock, name, room, cores)
+        self._machine = machine
+
+    def read(self) -> tuple[float, float]:
+        self._machine._advance()
+        return self.in_use_s, self.queue_s
 
 
 class Machine:
@@ -24,7 +40,7 @@ class Machine:
     name: as in results. cores: number of cores. speed: core seconds of reference work done in one second.
     """
 
-    __slots__ = ("_alarm", "_alarm_at", "_clock", "_jobs", "_order", "_since", "_speed", "_threads", "_virtual", "cores", "meter")
+    __slots__ = ("_alarm", "_alarm_at", "_clock", "_jobs", "_order", "_rate", "_speed", "_threads", "_virtual", "cores", "meter")
 
     def __init__(self, clock: Clock, name: str, room: str, cores: float, speed: float = 1.0) -> None:
         self._clock = clock
@@ -34,20 +50,20 @@ class Machine:
         self._order = 0
         self._threads = 0
         self._virtual = 0.0
-        self._since = 0.0
-        self._alarm: Event | None = None
+        self._rate = 1.0
+        """Virtual seconds a second: min(1, cores / threads)."""
+        self._alarm: Alarm | None = None
         self._alarm_at = inf
-        self.meter = Meter(clock, name, room, cores)
+        self.meter = _CoreMeter(clock, name, room, cores, self)
 
     def work(self, cpu_s: float, threads: int = 1) -> Event:
         """Put `cpu_s` core seconds of work on the cores; the event fires when it is done.
 
         threads: the work is split evenly over that many threads, each on at most one core at a time.
         """
-        event = Event(self._clock)
         if cpu_s <= 0:
-            fire(event)
-            return event
+            return self._clock.happened
+        event = Event(self._clock)
         self._add(cpu_s, threads, event)
         return event
 
@@ -60,37 +76,58 @@ class Machine:
         self._advance()
         self._order += 1
         heappush(self._jobs, (self._virtual + cpu_s / (self._speed * threads), self._order, threads, event))
-        self._threads += threads
-        self.meter.level(min(self._threads, self.cores), max(0.0, self._threads - self.cores))
+        self._share(self._threads + threads)
         self.meter.served += 1
         self._arm()
 
     def _advance(self) -> None:
+        """Bring virtual time and the meter's integrals up to now."""
+        meter = self.meter
         now = self._clock._now
-        if self._threads:
-            self._virtual += (now - self._since) * min(1.0, self.cores / self._threads)
-        self._since = now
+        held = now - meter.since_s
+        if held:
+            self._virtual += held * self._rate
+            meter.in_use_s += held * meter.in_use
+            meter.queue_s += held * meter.queue
+            meter.since_s = now
+
+    def _share(self, threads: int) -> None:
+        """From now on `threads` share the cores."""
+        self._threads = threads
+        meter = self.meter
+        if threads <= self.cores:
+            self._rate = 1.0
+            meter.in_use = threads
+            meter.queue = 0.0
+        else:
+            self._rate = self.cores / threads
+            meter.in_use = self.cores
+            meter.queue = waiting = threads - self.cores
+            if waiting > meter.max_queue:
+                meter.max_queue = waiting
 
     def _arm(self) -> None:
-        left = max(0.0, self._jobs[0][0] - self._virtual)
-        finish = self._clock._now + left * max(1.0, self._threads / self.cores)
+        left = self._jobs[0][0] - self._virtual
+        finish = self._clock._now + (left / self._rate if left > 0 else 0.0)
         if finish < self._alarm_at:  # a later finish waits for the alarm already set, which arms the next one
             self._alarm_at = finish
             self._alarm = self._clock.at(finish - self._clock._now, self._ring)
 
-    def _ring(self, alarm: Event) -> None:
+    def _ring(self, alarm: Alarm) -> None:
         if alarm is not self._alarm:
             return
         self._alarm, self._alarm_at = None, inf
         self._advance()
         jobs = self._jobs
+        due = self._virtual + TOLERANCE_S
+        threads = self._threads
         done = []
-        while jobs and jobs[0][0] <= self._virtual + TOLERANCE_S:
-            _, _, threads, event = heappop(jobs)
-            self._threads -= threads
+        while jobs and jobs[0][0] <= due:
+            _, _, freed, event = heappop(jobs)
+            threads -= freed
             if event is not None:
                 done.append(event)
-        self.meter.level(min(self._threads, self.cores), max(0.0, self._threads - self.cores))
+        self._share(threads)
         if jobs:
             self._arm()
         else:

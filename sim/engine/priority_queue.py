@@ -17,13 +17,15 @@ T = TypeVar("T")
 class PriorityQueue(Generic[T]):
     """A heap: O(log n) to put and to get, however many wait (SimPy's own sorts a list on every request)."""
 
-    __slots__ = ("_clock", "_getters", "_heap", "_order", "meter")
+    __slots__ = ("_clock", "_getters", "_handing", "_heap", "_order", "_taken", "meter")
 
     def __init__(self, clock: Clock, name: str, room: str) -> None:
         self._clock = clock
         self._heap: list[tuple[float, int, T]] = []
         self._getters: deque[Event] = deque()
         self._order = 0
+        self._taken: deque[tuple[Event, T]] = deque()
+        self._handing = False
         self.meter = Meter(clock, name, room, 1)
 
     def __len__(self) -> int:
@@ -33,7 +35,8 @@ class PriorityQueue(Generic[T]):
         """Add an item; a lower `priority` comes first, equal ones in order of arrival."""
         self.meter.served += 1
         if self._getters:
-            fire(self._getters.popleft(), item)
+            self._taken.append((self._getters.popleft(), item))
+            self._hand_over()
             return
         self._order += 1
         heappush(self._heap, (priority, self._order, item))
@@ -49,3 +52,13 @@ class PriorityQueue(Generic[T]):
         else:
             self._getters.append(event)
         return event
+
+    def _hand_over(self) -> None:
+        if self._handing:  # a getter just served puts another item: the loop below goes on, the stack stays flat
+            return
+        self._handing = True
+        try:
+            while self._taken:
+                fire(*self._taken.popleft())
+        finally:
+            self._handing = False

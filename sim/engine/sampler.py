@@ -18,7 +18,9 @@ class MeterSampler:
     meters: use is divided by capacity. levels: name -> a function that reads a number now.
     """
 
-    def __init__(self, clock: Clock, period_s: float, meters: Sequence[Meter], levels: dict[str, Callable[[], float]]) -> None:
+    def __init__(
+        self, clock: Clock, period_s: float, meters: Sequence[Meter], levels: dict[str, Callable[[], float]]
+    ) -> None:
         self._clock = clock
         self._period_s = period_s
         self.meters = meters

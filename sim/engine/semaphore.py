@@ -13,12 +13,14 @@ from sim.engine.meter import Meter
 class Semaphore:
     """`capacity` units; who finds none free waits in order of arrival. Capacity 1 is a lock."""
 
-    __slots__ = ("_clock", "_free", "_waiting", "meter")
+    __slots__ = ("_clock", "_free", "_ready", "_waiting", "_waking", "meter")
 
     def __init__(self, clock: Clock, name: str, room: str, capacity: int) -> None:
         self._clock = clock
         self._free = capacity
         self._waiting: deque[Event] = deque()
+        self._ready: deque[Event] = deque()
+        self._waking = False
         self.meter = Meter(clock, name, room, capacity)
 
     def try_acquire(self) -> bool:
@@ -49,13 +51,18 @@ class Semaphore:
         """Give units back; those who wait longest get them at once."""
         self.meter.served += count
         self._free += count
-        ready = []
         while self._waiting and self._free:
             self._free -= 1
-            ready.append(self._waiting.popleft())
+            self._ready.append(self._waiting.popleft())
         self._note()
-        for event in ready:
-            fire(event)
+        if self._waking:  # one who was just woken gives back at once: the loop below goes on, the stack does not grow
+            return
+        self._waking = True
+        try:
+            while self._ready:
+                fire(self._ready.popleft())
+        finally:
+            self._waking = False
 
     def _note(self) -> None:
         self.meter.level(self.meter.capacity - self._free, len(self._waiting))

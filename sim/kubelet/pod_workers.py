@@ -28,7 +28,7 @@ Process = Generator[Event, Any, None]
 class PodWorkers:
     """syncPod for every pod of every node.
 
-    images_of: the images of a pod's containers, in order.
+    images_of: images that a pod's containers need and the registry holds, in order. containers_of: how many containers start.
     on_running: called when the status Running is stored. heard_running, heard_finished: when the watchers know of that or of
     a final status. on_gone: when the object is removed.
     """
@@ -36,7 +36,7 @@ class PodWorkers:
     def __init__(
         self, clock: Clock, spec: KubeletSpec, runtime: RuntimeSpec, cni: CniSpec, registry: Registry, pods: PodTable,
         client: Client, status_manager: StatusManager, events: Aggregate, streams: Streams,
-        images_of: Callable[[int], tuple[str, ...]], namespace_of: Callable[[int], str],
+        images_of: Callable[[int], tuple[str, ...]], containers_of: Callable[[int], int], namespace_of: Callable[[int], str],
         grace_s: Callable[[int], int],
         on_running: Callable[[], None], heard_running: Handler, heard_finished: Handler, on_gone: Callable[[int], None],
     ) -> None:
@@ -50,6 +50,7 @@ class PodWorkers:
         self._status = status_manager
         self._events = events
         self._images_of = images_of
+        self._containers_of = containers_of
         self._namespace_of = namespace_of
         self._grace_s = grace_s
         self._on_running = on_running
@@ -73,9 +74,8 @@ class PodWorkers:
         times["volumes_ready_s"][pod] = times["sandbox_started_s"][pod] = clock._now
         yield from self._runtime.run_pod_sandbox(node, lambda: self._attach_network(node, pod))
         times["sandbox_ready_s"][pod] = clock._now
-        images = self._images_of(pod)
-        yield from self._pull(node, pod, images)
-        for _ in images:
+        yield from self._pull(node, pod)
+        for _ in range(self._containers_of(pod)):
             yield from self._runtime.start_container(node)
         times["containers_started_s"][pod] = started_s = clock._now
         self._events.add(CREATE_EVENT, spec.events_per_start)
@@ -141,11 +141,11 @@ class PodWorkers:
         yield from self._cni.add(node)
         self._pods.times["network_ready_s"][pod] = self._clock._now
 
-    def _pull(self, node: Node, pod: int, images: tuple[str, ...]) -> Process:
+    def _pull(self, node: Node, pod: int) -> Process:
         """Bring the images that are missing onto the node, one at a time a node or all pods' at once."""
         times = self._pods.times
         times["pull_started_s"][pod] = self._clock._now
-        for image in images:
+        for image in self._images_of(pod):
             if image in node.images:
                 continue
             if self._spec.serial_image_pulls:

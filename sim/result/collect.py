@@ -106,12 +106,16 @@ def _on_nodes(cluster: Cluster, elapsed: float) -> list[ResourceStat]:
 
 def _reasons(cluster: Cluster) -> tuple[dict[str, int], str]:
     """Why pods that were asked for and do not run yet are where they are; and one full text of the scheduler."""
-    ids, times = cluster.pods.ids, cluster.pods.times
+    ids, times, load = cluster.pods.ids, cluster.pods.times, cluster.load
     columns = cluster.pods.columns()
     counts: Counter[str] = Counter()
     texts: dict[int, str] = {}
     waiting = (columns["phase"] == Phase.PENDING) & (columns["node"] < 0)
     for pod in np.flatnonzero(waiting).tolist():
+        named = load.templates[ids["template"][pod]].scheduler_name
+        if named != cluster.scheduler.name:
+            counts[f"names the scheduler '{named}', which does not run"] += 1
+            continue
         if not ids["attempts"][pod]:
             counts["waiting for its first scheduling attempt"] += 1
             continue
@@ -160,4 +164,7 @@ def _notes(cluster: Cluster) -> list[str]:
     load = cluster.load
     if load.refused:
         notes.append(f"{len(load.refused)} of {load.rows_read} input rows were left out, for example {load.refused[0].where}: {load.refused[0].reason}")
+    if cluster.unlisted_images:
+        names = sorted(cluster.unlisted_images)
+        notes.append(f"{len(names)} images that pods name are not in the scenario's `images` and were taken to be on every node, for example {names[0]}")
     return notes

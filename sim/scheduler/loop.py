@@ -17,6 +17,7 @@ from sim.engine.meter import Meter
 from sim.scheduler.core import Core
 from sim.scheduler.queue import SchedulingQueue
 from sim.scheduler.queueing_hints import ClusterEvent, assigned_pod_added, assigned_pod_deleted
+from sim.scheduler.settings import SchedulerSettings
 from sim.scheduler.spec import SchedulerSpec
 from sim.state.objects import PodSpec
 from sim.state.pods import Phase, PodTable
@@ -31,12 +32,14 @@ class Scheduler:
     """
 
     def __init__(
-        self, clock: Clock, spec: SchedulerSpec, machine: Machine, core: Core, queue: SchedulingQueue, pods: PodTable,
+        self, clock: Clock, spec: SchedulerSpec, settings: SchedulerSettings, machine: Machine, core: Core, queue: SchedulingQueue, pods: PodTable,
         templates: Sequence[PodSpec], client: Client, events: Aggregate,
         on_bound: Callable[[int], None], delete: Callable[[Client, int], Process],
     ) -> None:
         self._clock = clock
         self._spec = spec
+        self._settings = settings
+        self.name = settings.name
         self._machine = machine
         self._core = core
         self._queue = queue
@@ -56,7 +59,7 @@ class Scheduler:
     def on_created(self, pod: int) -> None:
         """The watch delivered a new pod."""
         now = self._clock._now
-        if self._pods.ids["phase"][pod] != Phase.PENDING:
+        if self._pods.ids["phase"][pod] != Phase.PENDING or self._template(pod).scheduler_name != self.name:
             return
         self._pods.times["queued_s"][pod] = now
         self._queue.add(pod, self._template(pod), now)
@@ -112,7 +115,7 @@ class Scheduler:
         self.nodes_filtered += filtered
         self.nodes_scored += scored
         yield self._machine.work(spec.cycle_cpu_s)
-        yield self._machine.work(filtered * spec.filter_cpu_s + scored * spec.score_cpu_s, threads=spec.parallelism)
+        yield self._machine.work(filtered * spec.filter_cpu_s + scored * spec.score_cpu_s, threads=self._settings.parallelism)
         if ids["phase"][pod] != Phase.PENDING:  # deleted in the meantime
             self._queue.done(pod)
             return

@@ -1,0 +1,50 @@
+"""A program on a machine: work costs more when it must first be woken."""
+
+from __future__ import annotations
+
+from simpy.events import Event
+
+from sim.engine.clock import Clock, fire
+from sim.engine.machine import Machine
+
+
+class Program:
+    """One operating-system process. With nothing to do it sleeps, and the next piece of work pays for the wake-up.
+
+    The wake-up (interrupt, scheduler, leaving the core's idle state, the run-time's search for work) is paid once for
+    all pieces that arrive until the program sleeps again: this makes work cheaper per operation under load.
+
+    wake_cpu_s: core seconds of one wake-up, before the piece of work that caused it.
+    """
+
+    __slots__ = ("_active", "_clock", "cpu_s", "machine", "wake_cpu_s", "wakeups")
+
+    def __init__(self, clock: Clock, machine: Machine, wake_cpu_s: float) -> None:
+        self._clock = clock
+        self.machine = machine
+        self.wake_cpu_s = wake_cpu_s
+        self._active = 0
+        self.wakeups = 0
+        self.cpu_s = 0.0
+        """Core seconds used so far, at the reference speed."""
+
+    def work(self, cpu_s: float, threads: int = 1) -> Event:
+        """Put `cpu_s` core seconds on the cores, evenly over `threads`; the event fires when they are done."""
+        if cpu_s <= 0 and (self._active or not self.wake_cpu_s):
+            event = Event(self._clock)
+            fire(event)
+            return event
+        if not self._active:
+            self.wakeups += 1
+            cpu_s += self.wake_cpu_s
+        self.cpu_s += cpu_s
+        self._active += 1
+        event = self.machine.work(cpu_s, threads)
+        if event.callbacks is None:
+            self._active -= 1
+        else:
+            event.callbacks.append(self._done)
+        return event
+
+    def _done(self, _: Event) -> None:
+        self._active -= 1
