@@ -17,6 +17,7 @@ from sim.base.units import format_amount, parse_amount
 from sim.state.api import is_extended_resource
 from sim.state.objects import Container, Quantities, quantities
 from sim.workload import Setting
+from workloads.images import check_image
 
 GPU = "nvidia.com/gpu"
 """The extended resource of whole GPUs."""
@@ -96,15 +97,8 @@ class Mix(Spec):
 
     def check(self, setting: Setting, path: str, problems: Problems) -> None:
         """Report images that the scenario does not have."""
-        known = [name for name, _ in setting.images]
         for i, shape in enumerate(self.shapes):
-            if shape.image and shape.image not in known:
-                problems.add(
-                    f"{path}.shapes[{i}].image",
-                    shape.image,
-                    "is no image of the scenario",
-                    near_miss(shape.image, known),
-                )
+            check_image(shape.image, setting, f"{path}.shapes[{i}].image", problems)
 
 
 MIXES: Catalog[Mix] = Catalog("mixes", package="workloads.mixes")

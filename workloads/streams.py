@@ -20,6 +20,7 @@ from sim.workload import Load, Setting
 from workloads.applications import AnyApplication, PodApplication
 from workloads.arrivals import ArrivalProcess
 from workloads.draws import MAX_ITEMS, pick
+from workloads.images import draw_images
 from workloads.pod_fields import PodFields, labelled, needs_own_label, pod_base
 from workloads.shapes import MIXES, MixField
 from workloads.tenants import check_tenants, draw_namespaces, draw_tenants
@@ -109,18 +110,15 @@ def _templates(
     """(the distinct pod specs of a stream, the index of each application's one)."""
     source, size = f"workload.{name}", len(tenant)
     shapes = fields.mix.shapes
-    images = [image for image, _ in setting.images]
-    popularity = np.array([weight for _, weight in setting.images])
     namespace, namespaces = draw_namespaces(setting, tenant, streams, source)
     shape = pick(np.array([row.weight for row in shapes]), streams(f"{source}.shape"), size)
-    image = pick(popularity, streams(f"{source}.image"), size) if images else np.zeros(size, np.int64)
     fixed = np.array([bool(row.image) for row in shapes])
+    image, images = (np.zeros(size, np.int64), [""]) if fixed.all() else draw_images(setting, streams, source, size)
     image[fixed[shape]] = 0  # the shape names its image; the draw is made all the same, so that it moves no other
 
     base = pod_base(fields.pod)
     own = needs_own_label(base)
-    columns = max(len(images), 1)
-    code = (namespace * len(shapes) + shape) * columns + image
+    code = (namespace * len(shapes) + shape) * len(images) + image
     if own:  # each application selects its own pods: a spec of its own
         distinct, first, template = code, np.arange(size), np.arange(size)
     else:
@@ -129,11 +127,11 @@ def _templates(
     containers: dict[tuple[int, int], tuple[Container, ...]] = {}
     templates = []
     for row, app in zip(distinct.tolist(), first.tolist(), strict=True):
-        rest, image_row = divmod(row, columns)
+        rest, image_row = divmod(row, len(images))
         namespace_row, shape_row = divmod(rest, len(shapes))
         chosen, key = shapes[shape_row], (shape_row, image_row)
         if key not in containers:
-            containers[key] = (chosen.container(chosen.image or (images[image_row] if images else "")),)
+            containers[key] = (chosen.container(chosen.image or images[image_row]),)
         spec = labelled(base, f"{name}-{app}") if own else base
         templates.append(replace(spec, namespace=namespaces[namespace_row], containers=containers[key]))
     return templates, template.astype(np.int32)

@@ -146,7 +146,7 @@ class PodWorkers:
         times = self._pods.times
         times["pull_started_s"][pod] = self._clock._now
         for image in self._images_of(pod):
-            if image in node.images:
+            if not image or image in node.images:  # "": a scenario without images, nothing to pull
                 continue
             if self._spec.serial_image_pulls:
                 if not node.pull_lock.try_acquire():

@@ -63,6 +63,11 @@ def test_unknown_images_are_errors_or_have_a_stand_in(setting: MakeSetting, data
     assert {spec.containers[0].image for spec in load.templates} == {"web"}
 
 
+def test_a_scenario_without_images_pulls_none(setting: MakeSetting, data: Path) -> None:
+    load = FromManifests(paths=str(data / "shop.yaml")).build(setting(images=()), Streams(1))
+    assert {spec.containers[0].image for spec in load.templates} == {""}
+
+
 def test_a_compression_without_times_is_refused() -> None:
     with pytest.raises(ValidationError, match="does nothing without creation_times"):
         FromManifests(paths="x.yaml", time_compression=2)

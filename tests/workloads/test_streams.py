@@ -19,7 +19,7 @@ from sim.base.rand import Streams
 from sim.state.objects import LabelSelector, Toleration
 from sim.tenancy.spec import TenantsSpec
 from sim.workload import AppKind, Load, Setting
-from workloads import Poisson, Stream, Synthetic, zipf_weights
+from workloads import Density, Poisson, Stream, Synthetic, zipf_weights
 from workloads.tenants import draw_tenants
 
 MakeSetting = Callable[..., Setting]
@@ -343,6 +343,18 @@ def test_weights_that_are_all_zero_are_told(setting: MakeSetting) -> None:
     ]
     with pytest.raises(InputError, match="all are 0"):
         Poisson(tenants=["tenant-2"]).build(weightless, Streams(1))
+
+
+def test_a_scenario_without_images_pulls_none(setting: MakeSetting) -> None:
+    bare, problems = setting(images=()), Problems("scenario")
+    for workload in (Poisson(), Density()):
+        workload.check(bare, "workload", problems)
+        assert {spec.containers[0].image for spec in workload.build(bare, Streams(1)).templates} == {""}
+    assert not problems
+    Poisson(mix=[{"image": "web"}]).check(bare, "workload", problems)
+    assert [str(problem) for problem in problems.found] == [
+        "workload.mix.shapes[0].image: 'web' is no image of the scenario; describe it under images, or leave it out"
+    ]
 
 
 def test_too_many_pods_are_refused_before_they_are_held(setting: MakeSetting) -> None:

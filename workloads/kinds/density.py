@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from sim.base.errors import Problems, near_miss
+from sim.base.errors import Problems
 from sim.base.rand import Streams
 from sim.base.spec import param
 from sim.state.objects import PodSpec, Toleration, pairs
 from sim.workload import WORKLOADS, AppKind, Load, Setting, WorkloadSpec
 from workloads.draws import MAX_ITEMS
+from workloads.images import check_image, most_popular
 from workloads.shapes import CpuAmount, MemoryAmount, Shape
 
 SOURCE = "Kubernetes perf-tests, ClusterLoader2 density test"
@@ -48,9 +49,7 @@ class Density(WorkloadSpec):
     latency_memory: MemoryAmount = param("350M", "memory request of a latency pod", source=SOURCE)
 
     def check(self, setting: Setting, path: str, problems: Problems) -> None:
-        images = [name for name, _ in setting.images]
-        if self.image and self.image not in images:
-            problems.add(f"{path}.image", self.image, "is no image of the scenario", near_miss(self.image, images))
+        check_image(self.image, setting, f"{path}.image", problems)
         if setting.nodes < 1:
             problems.add(path, setting.nodes, "nodes are none to fill", "give the scenario node pools")
         total = self.pods_per_node * setting.nodes + self.latency_pods
@@ -99,8 +98,7 @@ class Density(WorkloadSpec):
 
     def _templates(self, namespaces: int, setting: Setting) -> tuple[PodSpec, ...]:
         """The saturation pod of each namespace, then the latency pod of each where there are any."""
-        images = sorted(setting.images, key=lambda image: -image[1])
-        image = self.image or (images[0][0] if images else "")
+        image = self.image or most_popular(setting)
         groups = [("saturation", Shape(cpu=self.cpu, memory=self.memory))]
         if self.latency_pods:
             groups.append(("latency", Shape(cpu=self.latency_cpu, memory=self.latency_memory)))

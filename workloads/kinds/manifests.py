@@ -35,7 +35,8 @@ def _one_or_more(value: Any) -> Any:
 class FromManifests(WorkloadSpec):
     """Kubernetes YAML or JSON: pods, deployments, jobs, …, with nodes and quotas; `kubectl get -o yaml` dumps.
 
-    A namespace that no tenant of the scenario owns becomes a tenant of the same name.
+    A namespace that no tenant of the scenario owns becomes a tenant of the same name. A scenario that describes no
+    images pulls none.
     """
 
     paths: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = param(
@@ -70,7 +71,7 @@ class FromManifests(WorkloadSpec):
         pods = sum(application.replicas for application in manifests.applications)
         if pods > MAX_ITEMS:
             problems.add(f"{path}.paths", list(self.paths), f"ask for {pods:,} pods, more than {MAX_ITEMS:,}")
-        if not self.unknown_images:
+        if images and not self.unknown_images:
             self._check_images(manifests, images, problems, path)
 
     def build(self, setting: Setting, streams: Streams) -> Load:

@@ -13,7 +13,7 @@ from sim.base.rand import Streams
 from sim.base.spec import param
 from sim.state.objects import NodeSpec, PodSpec
 from sim.workload import WORKLOADS, AppKind, Load, Refusal, Setting, WorkloadSpec
-from workloads.draws import pick
+from workloads.images import check_image, draw_images
 from workloads.traces.openb import QOS, PodRows, pod_template, read_nodes, read_pods
 
 NAMESPACE = "openb"
@@ -79,9 +79,7 @@ class Openb(WorkloadSpec):
         return self
 
     def check(self, setting: Setting, path: str, problems: Problems) -> None:
-        images = [name for name, _ in setting.images]
-        if self.image and self.image not in images:
-            problems.add(f"{path}.image", self.image, "is no image of the scenario", near_miss(self.image, images))
+        check_image(self.image, setting, f"{path}.image", problems)
         self._read(setting, path, problems)
 
     def build(self, setting: Setting, streams: Streams) -> Load:
@@ -160,11 +158,9 @@ class Openb(WorkloadSpec):
 
     def _templates(self, rows: PodRows, setting: Setting, streams: Streams) -> tuple[tuple[PodSpec, ...], np.ndarray]:
         """(distinct pod specs, index of each row's one)."""
-        images = [name for name, _ in setting.images]
-        if self.image or not images:
-            image = [self.image] * len(rows)
-        else:
-            drawn = pick(np.array([weight for _, weight in setting.images]), streams("workload.openb.image"), len(rows))
+        image = [self.image] * len(rows)
+        if not self.image:
+            drawn, images = draw_images(setting, streams, "workload.openb", len(rows))
             image = [images[index] for index in drawn.tolist()]
         whole = self.gpus == "whole"
         columns = zip(
