@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -119,7 +119,7 @@ class Plots:
                     top.barh(height, length, left=left, height=0.62, color=ROOM_COLOURS[room][0], linewidth=0)
                     top.vlines(left, height - 0.31, height + 0.31, color=GRID[0], linewidth=0.8)
                     left += length
-                top.text(left, height, f"  {seconds_text(left)}", va="center", ha="left")
+                _beside(top, left, height, seconds_text(left))
             top.set_yticks([height for height, _, _ in bars], [name for _, name, _ in bars])
             top.set_xlim(0, max(float(seconds.sum()) for _, _, seconds in bars) * 1.12)
             top.grid(axis="y", visible=False)
@@ -128,8 +128,8 @@ class Plots:
             for height, (_, stage) in enumerate(stages.iterrows()):
                 below.barh(height, stage.mean_s, left=left, height=0.7, color=ROOM_COLOURS[stage.room][0], linewidth=0)
                 beyond = left + stage.mean_s > 0.62 * total
-                below.text(left if beyond else left + stage.mean_s, height, f"  {seconds_text(stage.mean_s)} · p99 {seconds_text(stage.p99_s)}  ",
-                           va="center", ha="right" if beyond else "left", fontsize=8.5, color=QUIET[0])
+                _beside(below, left if beyond else left + stage.mean_s, height,
+                        f"{seconds_text(stage.mean_s)} · p99 {seconds_text(stage.p99_s)}", before=beyond, fontsize=8.5, color=QUIET[0])
                 left += stage.mean_s
             below.set_yticks(range(len(stages)), [s if s != REST else "(between stages)" for s in stages.stage])
             below.set_xlim(0, total * 1.02)
@@ -319,6 +319,12 @@ def _share_axis(axes: Axes, label: str) -> None:
     axes.set_ylim(0, 1.02)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_ylabel(label)
+
+
+def _beside(axes: Axes, x: float, y: float, text: str, before: bool = False, **style: Any) -> None:
+    """Text just after a bar's end at (x, y), or just before its beginning."""
+    axes.annotate(text, (x, y), xytext=(-4 if before else 4, 0), textcoords="offset points", va="center",
+                  ha="right" if before else "left", **style)
 
 
 def _limit(axes: Axes, limit_s: float) -> None:
