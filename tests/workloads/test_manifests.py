@@ -237,10 +237,9 @@ def test_creation_times_count_from_the_earliest(read):
 
 
 def test_what_a_refused_controller_made_is_kept(read):
-    # The Deployment's name is refused, so its ReplicaSet stands for itself; that one makes the pod again.
-    manifests = read(
-        DUMP.replace("kind: Deployment\n  metadata: {name: web,", "kind: Deployment\n  metadata: {name: Web_,")
-    )
+    # The Deployment is refused, so its ReplicaSet stands for itself; that one makes the pod again.
+    head, tail = DUMP.rsplit("{matchLabels: {app: web}}", 1)
+    manifests = read(f"{head}{{matchLabels: {{app: other}}}}{tail}")
     assert [each.kind for each in manifests.applications] == ["ReplicaSet", "Pod"]
     assert ("Pod", "web-5d-x", "is made by ReplicaSet web-5d, which is read too") in reasons(manifests)
 
