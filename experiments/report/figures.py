@@ -11,7 +11,10 @@ from matplotlib.figure import Figure
 from sim.result.plots import GRID, INK, QUIET, ROOM_COLOURS, STYLE
 
 VARIABLES: Mapping[str, tuple[str, str]] = {
-    "ink": INK, "quiet": QUIET, "grid": GRID, **{f"room-{room or 'none'}": pair for room, pair in ROOM_COLOURS.items()},
+    "ink": INK,
+    "quiet": QUIET,
+    "grid": GRID,
+    **{f"room-{room or 'none'}": pair for room, pair in ROOM_COLOURS.items()},
 }
 """CSS variable -> its value on a light and on a dark page; the light value is what figures are drawn in."""
 
@@ -29,9 +32,11 @@ def inline_svg(figure: Figure, name: str, title: str) -> str:
     with rc_context(STYLE):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     svg = buffer.getvalue()
-    svg = svg[svg.index("<svg"):]
+    svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1), count=1)
+    svg = re.sub(
+        r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1), count=1
+    )
     svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg)
     svg = svg.replace("xlink:href", "href")
     svg = re.sub(r'\bid="', f'id="{name}-', svg)

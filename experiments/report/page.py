@@ -34,12 +34,21 @@ class Drawing:
 
 
 DRAWINGS = (
-    Drawing("startup_breakdown", "Where a pod's start-up time goes",
-            "From the user's request to a watcher seeing the pod run. Each stage begins where the one before it ended; bars are means."),
+    Drawing(
+        "startup_breakdown",
+        "Where a pod's start-up time goes",
+        "From the user's request to a watcher seeing the pod run. Bars are means, each where the one before it ended.",
+    ),
     Drawing("startup_cdf", "Pod start-up", "From the creation timestamp to a watcher seeing the pod run."),
-    Drawing("latency_cdf", "API calls", "Latency of the most frequent calls, from arrival at the API server to its answer."),
+    Drawing(
+        "latency_cdf", "API calls", "Latency of the most frequent calls, from arrival at the API server to its answer."
+    ),
     Drawing("queues", "Queues", "The longest queues, each on its own scale. The shaded beginning is the warm-up."),
-    Drawing("utilisation", "Utilisation", "The busiest cores, logs, links and rate limiters. The shaded beginning is the warm-up."),
+    Drawing(
+        "utilisation",
+        "Utilisation",
+        "The busiest cores, logs, links and rate limiters. The shaded beginning is the warm-up.",
+    ),
     Drawing("nodes_fill", "How full the nodes are", "At the end of the run."),
 )
 
@@ -53,8 +62,13 @@ def _share(value: float) -> str:
 
 
 def _environment() -> Environment:
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined,
-                              trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     environment.filters.update(seconds=seconds_text, number=_number, share=_share)
     return environment
 
@@ -82,24 +96,48 @@ def render(result: Result) -> str:
     from sim.base.paths import format_path
 
     record = result.record
-    figures = [(drawing, inline_svg(getattr(result.plot, drawing.plot)(), drawing.plot, drawing.heading)) for drawing in DRAWINGS]
+    figures = [
+        (drawing, inline_svg(getattr(result.plot, drawing.plot)(), drawing.plot, drawing.heading))
+        for drawing in DRAWINGS
+    ]
     tenants = result.tenants()
-    return _environment().get_template("report.html").render(
-        name=str(record.scenario.get("name") or "scenario"), description=str(record.scenario.get("description") or ""),
-        record=record, totals=result.totals, version=kubedes_version(), nodes=len(record.nodes.get("name", ())),
-        limits=result.limits(), churn=result.churn, verdicts=result.slo().to_dict("records"),
-        summary=[row for row in result.summary().reset_index().to_dict("records") if row["unit"] in ("s", "pods/s")],
-        resources=result.bottlenecks().head(MOST_ROWS).to_dict("records"), resource_count=len(record.resources),
-        tenants=tenants.head(MOST_ROWS).reset_index().to_dict("records"), tenant_count=len(tenants),
-        figures=figures, light=css_variables(dark=False), dark=css_variables(dark=True),
-        css=(Path(__file__).parent / "report.css").read_text("utf-8"),
-        scenario=yaml.safe_dump(record.scenario, sort_keys=False, allow_unicode=True, width=110),
-        unverified=[(format_path(parameter.path), parameter) for parameter in unverified_parameters(record.scenario)],
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            name=str(record.scenario.get("name") or "scenario"),
+            description=str(record.scenario.get("description") or ""),
+            record=record,
+            totals=result.totals,
+            version=kubedes_version(),
+            nodes=len(record.nodes.get("name", ())),
+            limits=result.limits(),
+            churn=result.churn,
+            verdicts=result.slo().to_dict("records"),
+            summary=[
+                row for row in result.summary().reset_index().to_dict("records") if row["unit"] in ("s", "pods/s")
+            ],
+            resources=result.bottlenecks().head(MOST_ROWS).to_dict("records"),
+            resource_count=len(record.resources),
+            tenants=tenants.head(MOST_ROWS).reset_index().to_dict("records"),
+            tenant_count=len(tenants),
+            figures=figures,
+            light=css_variables(dark=False),
+            dark=css_variables(dark=True),
+            css=(Path(__file__).parent / "report.css").read_text("utf-8"),
+            scenario=yaml.safe_dump(record.scenario, sort_keys=False, allow_unicode=True, width=110),
+            unverified=[
+                (format_path(parameter.path), parameter) for parameter in unverified_parameters(record.scenario)
+            ],
+        )
     )
 
 
 def write_report(result: Result, path: str | os.PathLike[str]) -> Path:
-    """Render and write the page; an interruption leaves the old file, or none. Raises OutputError when the disk does not take it."""
+    """Render and write the page; an interruption leaves the old file, or none.
+
+    Raises OutputError when the disk does not take it.
+    """
     target = Path(path).absolute()
     page = render(result)
     work = target.with_name(f".{target.name}.writing-{secrets.token_hex(4)}")
@@ -110,8 +148,10 @@ def write_report(result: Result, path: str | os.PathLike[str]) -> Path:
             os.fsync(file.fileno())
         os.replace(work, target)
     except OSError as error:
-        raise OutputError(f"{target}: the report could not be written: {error.strerror or error}. "
-                          "Make room or choose another place, then write it again.") from error
+        raise OutputError(
+            f"{target}: the report could not be written: {error.strerror or error}. "
+            "Make room or choose another place, then write it again."
+        ) from error
     finally:
         work.unlink(missing_ok=True)
     return target

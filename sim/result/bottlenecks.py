@@ -50,9 +50,32 @@ NEAR_LIMIT = 0.8
 """Mean utilisation from which a resource is close to its end."""
 REST = "between stages"
 
-STAGE_COLUMNS = ("stage", "room", "pods", "mean_s", "p50_s", "p90_s", "p99_s", "max_s", "share", "slowest_mean_s", "inside_at_end")
-COLUMNS = ("resource", "room", "utilisation", "peak_utilisation", "mean_wait_s", "max_queue", "served", "wait_per_pod_s",
-           "critical_path_share", "stage", "verdict")
+STAGE_COLUMNS = (
+    "stage",
+    "room",
+    "pods",
+    "mean_s",
+    "p50_s",
+    "p90_s",
+    "p99_s",
+    "max_s",
+    "share",
+    "slowest_mean_s",
+    "inside_at_end",
+)
+COLUMNS = (
+    "resource",
+    "room",
+    "utilisation",
+    "peak_utilisation",
+    "mean_wait_s",
+    "max_queue",
+    "served",
+    "wait_per_pod_s",
+    "critical_path_share",
+    "stage",
+    "verdict",
+)
 
 
 def slowest(total_s: np.ndarray) -> np.ndarray:
@@ -63,9 +86,9 @@ def slowest(total_s: np.ndarray) -> np.ndarray:
 def stages(record: RunRecord) -> pd.DataFrame:
     """One row a stage of a pod's start, in the order of its way; pods requested after the warm-up and seen running.
 
-    share: of the summed time from the request to being seen running. slowest_mean_s: its mean among the slowest 1 % of
-    the pods. inside_at_end: pods (started or not) that were in this stage when the run ended; one whose last attempt found no
-    node is back in the scheduling queue.
+    share: of the summed time from the request to being seen running. slowest_mean_s: its mean among the slowest 1 %
+    of the pods. inside_at_end: pods (started or not) that were in this stage when the run ended; one whose last
+    attempt found no node is back in the scheduling queue.
     """
     import pandas as pd
 
@@ -75,7 +98,7 @@ def stages(record: RunRecord) -> pd.DataFrame:
     started = measured & ~np.isnan(total)
     total = total[started]
     tail = slowest(total)
-    unfinished = measured & (columns["phase"] != Phase.DELETED) & (columns["phase"] != Phase.SUCCEEDED) & (columns["phase"] != Phase.REFUSED)
+    unfinished = measured & ~np.isin(columns["phase"], (Phase.DELETED, Phase.SUCCEEDED, Phase.REFUSED))
     rest, rows = total.copy(), []
 
     def row(name: str, room: str, seconds: np.ndarray, inside: int) -> tuple[object, ...]:
@@ -84,7 +107,19 @@ def stages(record: RunRecord) -> pd.DataFrame:
         share = float(known.sum() / total.sum()) if len(total) and total.sum() > 0 else float("nan")
         mean = float(known.mean()) if len(known) else float("nan")
         late = present(seconds[tail])
-        return name, room, len(known), mean, p50, p90, p99, largest, share, float(late.mean()) if len(late) else float("nan"), inside
+        return (
+            name,
+            room,
+            len(known),
+            mean,
+            p50,
+            p90,
+            p99,
+            largest,
+            share,
+            float(late.mean()) if len(late) else float("nan"),
+            inside,
+        )
 
     for stage in STAGES:
         seconds = times[stage.name][started]
@@ -98,15 +133,17 @@ def stages(record: RunRecord) -> pd.DataFrame:
 
 
 def _serves(stat: ResourceStat, stage: str, room: str) -> bool:
-    return stat.room in LEANS_ON[stage] or (stat.name.endswith("cores") and room in CONTROL_PLANE and stat.room in CONTROL_PLANE)
+    return stat.room in LEANS_ON[stage] or (
+        stat.name.endswith("cores") and room in CONTROL_PLANE and stat.room in CONTROL_PLANE
+    )
 
 
 def bottlenecks(record: RunRecord, stage_table: pd.DataFrame) -> pd.DataFrame:
     """One row a resource, the one that limits most first.
 
-    wait_per_pod_s: all waiting at it, spread over the pods that started. critical_path_share: the part of the pods' start-up
-    time that this waiting can explain at most, never more than the stages that lean on it. stage: of a resource that limits,
-    the stage whose mean its waiting matches best.
+    wait_per_pod_s: all waiting at it, spread over the pods that started. critical_path_share: the part of the pods'
+    start-up time that this waiting can explain at most, never more than the stages that lean on it. stage: of a
+    resource that limits, the stage whose mean its waiting matches best.
     """
     import pandas as pd
 
@@ -121,11 +158,21 @@ def bottlenecks(record: RunRecord, stage_table: pd.DataFrame) -> pd.DataFrame:
         share = min(waiting, held) / seconds if seconds > 0 else 0.0
         busy = stat.utilisation >= NEAR_LIMIT
         verdict = "limits" if share >= MATERIAL_SHARE else "near its limit" if busy else "has room"
-        rows.append((
-            stat.name, stat.room, stat.utilisation, stat.peak_utilisation, stat.mean_wait_s, stat.max_queue, stat.served,
-            waiting / pods if pods else float("nan"), share,
-            mine.stage[(mine.mean_s - waiting / pods).abs().idxmin()] if verdict == "limits" else "", verdict,
-        ))
+        rows.append(
+            (
+                stat.name,
+                stat.room,
+                stat.utilisation,
+                stat.peak_utilisation,
+                stat.mean_wait_s,
+                stat.max_queue,
+                stat.served,
+                waiting / pods if pods else float("nan"),
+                share,
+                mine.stage.iloc[int(np.argmin(np.abs(mine.mean_s - waiting / pods)))] if verdict == "limits" else "",
+                verdict,
+            )
+        )
     rows.sort(key=lambda r: (-(r[8] if r[8] >= MATERIAL_SHARE else 0.0), -r[2], -r[3], r[0]))
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     table.index = pd.RangeIndex(1, len(rows) + 1, name="rank")
@@ -140,26 +187,36 @@ def sentence(record: RunRecord, stage_table: pd.DataFrame, table: pd.DataFrame) 
     if len(started) == 0:
         parts.append("No pod was seen running after the warm-up.")
     else:
-        longest = started.loc[(started.mean_s * started.pods).idxmax()]
-        parts.append(f"A pod's start takes longest in ‘{longest.stage}’: {seconds_text(longest.mean_s)} on average, {longest.share:.0%} of it.")
+        longest = started.iloc[int(np.argmax(started.mean_s * started.pods))]
+        parts.append(
+            f"A pod's start takes longest in ‘{longest.stage}’: {seconds_text(longest.mean_s)} on average, "
+            f"{longest.share:.0%} of it."
+        )
         limits = table[table.verdict == "limits"]
         near = table[table.verdict == "near its limit"]
         if len(limits):
             top = limits.iloc[0]
             parts.append(
-                f"What limits is the {top.resource}: waiting there explains up to {top.critical_path_share:.0%} of the start-up time "
-                f"({top.utilisation:.0%} used on average, {top.peak_utilisation:.0%} at the peak, up to {top.max_queue:,} waiting).")
+                f"What limits is the {top.resource}: waiting there explains up to {top.critical_path_share:.0%} of the "
+                f"start-up time ({top.utilisation:.0%} used on average, {top.peak_utilisation:.0%} at the peak, "
+                f"up to {top.max_queue:,} waiting)."
+            )
         elif len(near):
             top = near.iloc[0]
-            parts.append(f"No queue costs a pod much; the first to give way is the {top.resource}, {top.utilisation:.0%} used.")
+            parts.append(
+                f"No queue costs a pod much; the first to give way is the {top.resource}, {top.utilisation:.0%} used."
+            )
         elif len(table):
             top = table.iloc[0]
-            parts.append(f"Nothing is short: the time is work and timers. The busiest is the {top.resource}, {top.utilisation:.0%} used.")
+            parts.append(
+                "Nothing is short: the time is work and timers. "
+                f"The busiest is the {top.resource}, {top.utilisation:.0%} used."
+            )
     if record.reasons:
         reason = max(record.reasons, key=lambda text: record.reasons[text])
         parts.append(f"{sum(record.reasons.values()):,} pods asked for do not run, most often: {reason}.")
     elif len(waiting):
-        most = waiting.loc[waiting.inside_at_end.idxmax()]
+        most = waiting.iloc[int(np.argmax(waiting.inside_at_end))]
         if most.inside_at_end >= 0.05 * max(int(started.pods.max()) if len(started) else 0, 1):
             parts.append(f"{most.inside_at_end:,} pods were still in ‘{most.stage}’ at the end.")
     return " ".join(parts)

@@ -48,13 +48,32 @@ CURVE_POINTS = 400
 MOST_LINES = 6
 """More lines than this in one figure cannot be told apart."""
 
-STYLE: Mapping[str, object] = {
-    "font.family": "sans-serif", "font.size": 9.5, "svg.fonttype": "none", "svg.hashsalt": "kubedes",
-    "text.color": INK[0], "axes.labelcolor": QUIET[0], "xtick.color": QUIET[0], "ytick.color": QUIET[0],
-    "axes.edgecolor": GRID[0], "grid.color": GRID[0], "grid.linewidth": 0.8, "axes.grid": True, "axes.axisbelow": True,
-    "axes.spines.top": False, "axes.spines.right": False, "axes.spines.left": False, "xtick.major.size": 0, "ytick.major.size": 0,
-    "axes.titlesize": 10, "axes.titleweight": "bold", "axes.titlelocation": "left", "legend.frameon": False, "lines.linewidth": 1.8,
-    "lines.solid_capstyle": "round", "figure.constrained_layout.use": True,
+STYLE: dict[Any, Any] = {
+    "font.family": "sans-serif",
+    "font.size": 9.5,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "kubedes",
+    "text.color": INK[0],
+    "axes.labelcolor": QUIET[0],
+    "xtick.color": QUIET[0],
+    "ytick.color": QUIET[0],
+    "axes.edgecolor": GRID[0],
+    "grid.color": GRID[0],
+    "grid.linewidth": 0.8,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "lines.solid_capstyle": "round",
+    "figure.constrained_layout.use": True,
 }
 
 
@@ -73,7 +92,7 @@ def thinned(values: np.ndarray) -> np.ndarray:
 
 
 def cdf(values: np.ndarray, counts: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Values and the share at or below each, at most `CURVE_POINTS` of them, a quarter spent on the slowest hundredth."""
+    """Values and the share at or below each: at most `CURVE_POINTS`, a quarter of them for the slowest hundredth."""
     tail = CURVE_POINTS // 4
     shares = np.concatenate([np.linspace(0, 0.99, CURVE_POINTS - tail, endpoint=False), np.linspace(0.99, 1, tail)])
     return quantiles(values, shares.tolist(), counts), shares
@@ -84,7 +103,9 @@ def binned(time_s: np.ndarray, values: np.ndarray, largest: bool) -> tuple[np.nd
     if len(values) <= CURVE_POINTS:
         return time_s, values
     edges = np.linspace(0, len(values), CURVE_POINTS + 1).round().astype(np.int64)
-    reduced = np.maximum.reduceat(values, edges[:-1]) if largest else np.add.reduceat(values, edges[:-1]) / np.diff(edges)
+    reduced = (
+        np.maximum.reduceat(values, edges[:-1]) if largest else np.add.reduceat(values, edges[:-1]) / np.diff(edges)
+    )
     return time_s[edges[1:] - 1], reduced
 
 
@@ -128,8 +149,15 @@ class Plots:
             for height, (_, stage) in enumerate(stages.iterrows()):
                 below.barh(height, stage.mean_s, left=left, height=0.7, color=ROOM_COLOURS[stage.room][0], linewidth=0)
                 beyond = left + stage.mean_s > 0.62 * total
-                _beside(below, left if beyond else left + stage.mean_s, height,
-                        f"{seconds_text(stage.mean_s)} · p99 {seconds_text(stage.p99_s)}", before=beyond, fontsize=8.5, color=QUIET[0])
+                _beside(
+                    below,
+                    left if beyond else left + stage.mean_s,
+                    height,
+                    f"{seconds_text(stage.mean_s)} · p99 {seconds_text(stage.p99_s)}",
+                    before=beyond,
+                    fontsize=8.5,
+                    color=QUIET[0],
+                )
                 left += stage.mean_s
             below.set_yticks(range(len(stages)), [s if s != REST else "(between stages)" for s in stages.stage])
             below.set_xlim(0, total * 1.02)
@@ -138,8 +166,16 @@ class Plots:
             _seconds_axis(below, "time since the request, average pod")
             rooms = [room for room in ROOM_COLOURS if room in set(stages.room) and room]
             handles = [top.barh(0, 0, color=ROOM_COLOURS[room][0]) for room in rooms]
-            figure.legend(handles, rooms, loc="outside upper center", ncols=len(rooms), handlelength=0.9, handleheight=0.9,
-                          columnspacing=1.2, fontsize=9)
+            figure.legend(
+                handles,
+                rooms,
+                loc="outside upper center",
+                ncols=len(rooms),
+                handlelength=0.9,
+                handleheight=0.9,
+                columnspacing=1.2,
+                fontsize=9,
+            )
             return figure
 
     def startup_cdf(self) -> Figure:
@@ -152,12 +188,19 @@ class Plots:
             if not measured.any():
                 return _nothing(figure, "no pod was seen running")
             axes = figure.subplots()
-            curves = (("whole start-up", start, ROOM_COLOURS["images"][0]),
-                      ("image pull left out", start - tables.pull_time(record), ROOM_COLOURS["apiserver"][0]))
+            curves = (
+                ("whole start-up", start, ROOM_COLOURS["images"][0]),
+                ("image pull left out", start - tables.pull_time(record), ROOM_COLOURS["apiserver"][0]),
+            )
             for name, seconds, colour in curves:
                 values = seconds[measured]
                 x, y = cdf(values)
-                axes.plot(x, y, color=colour, label=f"{name}: p50 {_q(values, 0.5)}, p99 {_q(values, 0.99)}, max {_q(values, 1.0)}")
+                axes.plot(
+                    x,
+                    y,
+                    color=colour,
+                    label=f"{name}: p50 {_q(values, 0.5)}, p99 {_q(values, 0.99)}, max {_q(values, 1.0)}",
+                )
             _limit(axes, slo.POD_STARTUP.limit_s)
             longest = float(start[measured].max())
             if longest > 50 * float(np.median(start[measured])):
@@ -170,18 +213,25 @@ class Plots:
             return figure
 
     def latency_cdf(self) -> Figure:
-        """Latency of the commonest API calls: share answered within a time, on a logarithmic axis, beside the 1 s objective."""
+        """Latency of the commonest API calls: share answered within a time (logarithmic), beside the 1 s objective."""
         record = self._result.record
         log, table = record.requests, self._result.requests
         judged = table[(table.verb != "WATCH") & (table["count"] > 0)]
-        groups = judged.groupby(["verb", "resource"])["count"].sum().sort_values(ascending=False, kind="stable").head(MOST_LINES)
+        groups = (
+            judged.groupby(["verb", "resource"])["count"]
+            .sum()
+            .sort_values(ascending=False, kind="stable")
+            .head(MOST_LINES)
+            .reset_index()
+        )
         measured = log["time_s"] >= record.warm_up_s
         with rc_context(STYLE):
             figure = Plot(figsize=(WIDTH_IN, 3.4))
             if groups.empty:
                 return _nothing(figure, "no request was answered")
             axes = figure.subplots()
-            for colour, ((verb, resource), count) in zip(LINE_COLOURS, groups.items(), strict=False):
+            calls = zip(LINE_COLOURS, groups.verb, groups.resource, groups["count"], strict=False)
+            for colour, verb, resource, count in calls:
                 kinds = judged.index[(judged.verb == verb) & (judged.resource == resource)]
                 rows = measured & np.isin(log["kind"], kinds)
                 latency, counts = log["latency_s"][rows], log["count"][rows]
@@ -206,7 +256,9 @@ class Plots:
             rows = (len(chosen) + 1) // 2
             panels = figure.subplots(rows, 2, sharex=True, squeeze=False).ravel()
             for axes, column, colour in zip(panels, chosen, LINE_COLOURS, strict=False):
-                time, length = binned(record.series["time_s"], np.asarray(record.series[column.name], np.float64), largest=True)
+                time, length = binned(
+                    record.series["time_s"], np.asarray(record.series[column.name], np.float64), largest=True
+                )
                 axes.fill_between(time, length, color=colour, alpha=0.18, linewidth=0)
                 axes.plot(time, length, color=colour, linewidth=1.3)
                 axes.set_title(f"{label_of(column)} ({column.unit})", fontsize=9)
@@ -214,9 +266,9 @@ class Plots:
                 axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
                 axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
                 self._time_axis(axes, "")
-            for axes in panels[len(chosen):]:
+            for axes in panels[len(chosen) :]:
                 axes.set_visible(False)
-            for axes in panels[max(len(chosen) - 2, 0):len(chosen)]:
+            for axes in panels[max(len(chosen) - 2, 0) : len(chosen)]:
                 axes.tick_params(labelbottom=True)
                 axes.set_xlabel("simulated time (s)")
             return figure
@@ -233,7 +285,13 @@ class Plots:
             for column, colour in zip(chosen, LINE_COLOURS, strict=False):
                 values = np.asarray(record.series[column.name], np.float64)
                 time, share = binned(record.series["time_s"], values, largest=False)
-                axes.plot(time, share, color=colour, linewidth=1.3, label=f"{label_of(column)}: mean {values.mean():.0%}, peak {values.max():.0%}")
+                axes.plot(
+                    time,
+                    share,
+                    color=colour,
+                    linewidth=1.3,
+                    label=f"{label_of(column)}: mean {values.mean():.0%}, peak {values.max():.0%}",
+                )
             axes.set_ylim(0, 1.03)
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
             axes.set_ylabel("share in use")
@@ -246,7 +304,9 @@ class Plots:
         table = self._result.nodes
         with rc_context(STYLE):
             figure = Plot(figsize=(WIDTH_IN, 3.0))
-            names = [name for name in filled_resources(table.columns) if table[f"fill_{name}"].notna().any()][:MOST_LINES]
+            names = [name for name in filled_resources(table.columns) if table[f"fill_{name}"].notna().any()][
+                :MOST_LINES
+            ]
             if not names:
                 return _nothing(figure, "no node gives a resource")
             axes = figure.subplots()
@@ -255,7 +315,12 @@ class Plots:
                 fill = np.sort(present(table[f"fill_{name}"].to_numpy(np.float64)))[::-1]
                 place = (np.arange(len(fill)) + 0.5) / len(fill)
                 kept = thinned(fill)
-                line = axes.plot(place[kept], fill[kept], color=colour, label=f"{name}: mean {fill.mean():.0%}, fullest {fill[0]:.0%}")
+                line = axes.plot(
+                    place[kept],
+                    fill[kept],
+                    color=colour,
+                    label=f"{name}: mean {fill.mean():.0%}, fullest {fill[0]:.0%}",
+                )
                 line[0].set_marker("o" if len(fill) == 1 else "")
                 highest = max(highest, float(fill[0]))
             axes.set_ylim(0, highest * 1.03)
@@ -323,18 +388,36 @@ def _share_axis(axes: Axes, label: str) -> None:
 
 def _beside(axes: Axes, x: float, y: float, text: str, before: bool = False, **style: Any) -> None:
     """Text just after a bar's end at (x, y), or just before its beginning."""
-    axes.annotate(text, (x, y), xytext=(-4 if before else 4, 0), textcoords="offset points", va="center",
-                  ha="right" if before else "left", **style)
+    axes.annotate(
+        text,
+        (x, y),
+        xytext=(-4 if before else 4, 0),
+        textcoords="offset points",
+        va="center",
+        ha="right" if before else "left",
+        **style,
+    )
 
 
 def _limit(axes: Axes, limit_s: float) -> None:
     """A dashed line at an objective's limit."""
     axes.axvline(limit_s, color=QUIET[0], linewidth=1.0, linestyle=(0, (4, 3)))
-    axes.annotate(f"objective {limit_s:g} s", (limit_s, 0.04), xycoords=("data", "axes fraction"), xytext=(-4, 0),
-                  textcoords="offset points", ha="right", va="bottom", color=QUIET[0], fontsize=8.5)
+    axes.annotate(
+        f"objective {limit_s:g} s",
+        (limit_s, 0.04),
+        xycoords=("data", "axes fraction"),
+        xytext=(-4, 0),
+        textcoords="offset points",
+        ha="right",
+        va="bottom",
+        color=QUIET[0],
+        fontsize=8.5,
+    )
 
 
 def _legend(figure: Figure, axes: Axes, columns: int) -> None:
     """Above the axes, where it covers no curve."""
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", ncols=columns, handlelength=1.4, columnspacing=1.6, fontsize=9)
+    figure.legend(
+        handles, labels, loc="outside upper left", ncols=columns, handlelength=1.4, columnspacing=1.6, fontsize=9
+    )

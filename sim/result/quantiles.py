@@ -1,4 +1,4 @@
-"""Quantiles of values that may stand for many: the p99 of a log in which one row is one request or a whole tick of them.
+"""Quantiles of values that may stand for many: the p99 of a log whose rows are one request or a whole tick of them.
 
 Every quantile of kubedes is the linear one (numpy's and pandas' default): between the two order statistics around
 `(n - 1) * q`. A row with count c weighs as c equal rows.

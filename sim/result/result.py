@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from sim.result.plots import Plots
+    from sim.result.slo import Churn
 
 SUMMARY_COLUMNS = ("mean", "p50", "p99", "max", "unit", "count", "objective", "verdict")
+OF_RESOURCES = ("_utilisation", "_queue", "_waiting")
+"""Series of contended things, which `bottlenecks()` sums up; the summary leaves them out."""
 
 
 class Result:
@@ -79,7 +82,7 @@ class Result:
 
     @cached_property
     def totals(self) -> dict[str, int]:
-        """How many pods came how far: requested, created, scheduled, started (seen running), and where they are at the end."""
+        """How many pods were requested, created, scheduled, started (seen running), and where they are at the end."""
         columns = self.record.pods
         phases = np.bincount(columns["phase"], minlength=len(Phase))
         return {
@@ -87,11 +90,15 @@ class Result:
             "created": int((~np.isnan(columns["created_s"])).sum()),
             "scheduled": int((~np.isnan(columns["scheduled_s"])).sum()),
             "started": int((~np.isnan(columns["watched_s"])).sum()),
-            **{phase.name.lower(): int(phases[phase]) for phase in Phase if phase not in (Phase.WAITING, Phase.SCHEDULED)},
+            **{
+                phase.name.lower(): int(phases[phase])
+                for phase in Phase
+                if phase not in (Phase.WAITING, Phase.SCHEDULED)
+            },
         } | {"starting": int(phases[Phase.SCHEDULED])}
 
     def summary(self) -> pd.DataFrame:
-        """One row a metric (the index): mean, p50, p99, max in `unit`; how many values; objective and verdict where Kubernetes has one."""
+        """One row a metric (index): mean, p50, p99, max in `unit`, how many values, objective and verdict if any."""
         import pandas as pd
 
         rows = {name: self._summary_row(*what) for name, what in self._metrics().items()}
@@ -111,7 +118,12 @@ class Result:
         seen = present(columns["watched_s"])
         metrics: dict[str, tuple[np.ndarray, Counts, str, str]] = {
             "pod_startup": (present(start[measured]), None, "s", ""),
-            "pod_startup_without_pull": (present((start - tables.pull_time(record))[measured]), None, "s", slo.POD_STARTUP.name),
+            "pod_startup_without_pull": (
+                present((start - tables.pull_time(record))[measured]),
+                None,
+                "s",
+                slo.POD_STARTUP.name,
+            ),
             "request_to_running": (between("requested_s", "watched_s"), None, "s", ""),
             "scheduling": (between("created_s", "scheduled_s"), None, "s", ""),
             "binding": (between("scheduled_s", "bound_s"), None, "s", ""),
@@ -123,10 +135,17 @@ class Result:
             kinds = [i for i, kind in enumerate(record.request_kinds) if objective.covers(kind)]
             rows = np.isin(log["kind"], kinds) & (log["time_s"] >= record.warm_up_s)
             if rows.any():
-                metrics[objective.name.replace(" ", "_").lower()] = (log["latency_s"][rows], log["count"][rows], "s", objective.name)
+                metrics[objective.name.replace(" ", "_").lower()] = (
+                    log["latency_s"][rows],
+                    log["count"][rows],
+                    "s",
+                    objective.name,
+                )
         sampled = record.series["time_s"] > record.warm_up_s
         for column in record.series_columns:
-            metrics[column.name] = (present(np.asarray(record.series[column.name], np.float64)[sampled]), None, column.unit, "")
+            if not column.name.endswith(OF_RESOURCES):
+                values = np.asarray(record.series[column.name], np.float64)
+                metrics[column.name] = (present(values[sampled]), None, column.unit, "")
         return metrics
 
     def _summary_row(self, values: np.ndarray, counts: Counts, unit: str, objective: str) -> list[object]:
@@ -136,7 +155,9 @@ class Result:
         if objective:
             mine = self._verdicts[self._verdicts.objective == objective]
             text = f"p99 ≤ {mine.limit_s.iloc[0]:g} s"
-            verdict = "missed" if (mine.verdict == "missed").any() else "met" if (mine.verdict == "met").any() else "no data"
+            verdict = (
+                "missed" if (mine.verdict == "missed").any() else "met" if (mine.verdict == "met").any() else "no data"
+            )
         return [mean(values, counts), p50, p99, largest, unit, count, text, verdict]
 
     @cached_property
@@ -148,7 +169,7 @@ class Result:
         return self._verdicts.copy()
 
     @cached_property
-    def churn(self) -> slo.Churn:
+    def churn(self) -> Churn:
         """Pod changes and user requests a second, against the 20/s that the service levels presume."""
         return slo.churn(self.record)
 
@@ -157,11 +178,11 @@ class Result:
         return bottlenecks.stages(self.record)
 
     def stages(self) -> pd.DataFrame:
-        """Where a pod's start-up time goes, one row a stage: mean, quantiles, share of the whole, pods inside at the end."""
+        """Where start-up time goes, one row a stage: mean, quantiles, share of the whole, pods inside at the end."""
         return self._stages.copy()
 
     def bottlenecks(self) -> pd.DataFrame:
-        """Resources, the one that limits most first: utilisation, queueing, share of the pods' critical path, verdict."""
+        """Resources, the one that limits most first: utilisation, queueing, share of the critical path, verdict."""
         return bottlenecks.bottlenecks(self.record, self._stages)
 
     def limits(self) -> str:
@@ -169,19 +190,21 @@ class Result:
         return bottlenecks.sentence(self.record, self._stages, self.bottlenecks())
 
     def tenants(self) -> pd.DataFrame:
-        """One row a tenant, the largest first: pods requested, started, pending, refused; start-up quantiles in seconds."""
+        """One row a tenant, the largest first: pods requested, started, pending, refused; start-up quantiles, s."""
         import pandas as pd
 
         pods = self.pods[self.pods.measured]
         by = pods.groupby("tenant", observed=True)
-        table = pd.DataFrame({
-            "pods": by.size(),
-            "started": by.watched_s.count(),
-            "pending": (pods.phase == "Pending").groupby(pods.tenant, observed=True).sum(),
-            "refused": (pods.phase == "Refused").groupby(pods.tenant, observed=True).sum(),
-            "p50_s": by.startup_s.quantile(0.5),
-            "p99_s": by.startup_s.quantile(0.99),
-        })
+        table = pd.DataFrame(
+            {
+                "pods": by.size(),
+                "started": by.watched_s.count(),
+                "pending": (pods.phase == "Pending").groupby(pods.tenant, observed=True).sum(),
+                "refused": (pods.phase == "Refused").groupby(pods.tenant, observed=True).sum(),
+                "p50_s": by.startup_s.quantile(0.5),
+                "p99_s": by.startup_s.quantile(0.99),
+            }
+        )
         return table.sort_values("pods", ascending=False, kind="stable")
 
     @cached_property
@@ -209,10 +232,14 @@ class Result:
     def __repr__(self) -> str:
         record, totals = self.record, self.totals
         state = "" if record.complete else ", partial"
-        return (f"<Result of {record.scenario.get('name', 'a scenario')}, seed {record.seed}: {totals['requested']:,} pods requested, "
-                f"{totals['started']:,} started on {len(record.nodes.get('name', ())):,} nodes in {record.end_s:g} s{state}>")
+        return (
+            f"<Result of {record.scenario.get('name', 'a scenario')}, seed {record.seed}: "
+            f"{totals['requested']:,} pods requested, {totals['started']:,} started "
+            f"on {len(record.nodes.get('name', ())):,} nodes in {record.end_s:g} s{state}>"
+        )
 
     def _repr_html_(self) -> str:
         from html import escape
 
-        return f"<p>{escape(repr(self))}</p><p>{escape(self.limits())}</p>{self.summary().to_html(float_format='{:.4g}'.format)}"
+        table = self.summary().to_html(float_format="{:.4g}".format)
+        return f"<p>{escape(repr(self))}</p><p>{escape(self.limits())}</p>{table}"

@@ -108,7 +108,9 @@ def node_columns(names: Iterable[str]) -> tuple[Column, ...]:
         elif kind == "requested":
             columns.append(Column(name, _unit_of(resource), f"{resource} that its pods asked for, at the end"))
         else:
-            raise ValueError(f"the nodes table has no column '{name}': name, pool, zone, pods, pods_started, allocatable_*, requested_*")
+            raise ValueError(
+                f"the nodes table has no column '{name}'; known: {', '.join(_NODE_COLUMNS)}, allocatable_*, requested_*"
+            )
     columns += [Column(f"fill_{r}", "share", f"requested_{r} / allocatable_{r}") for r in filled_resources(names)]
     return tuple(columns)
 

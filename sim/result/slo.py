@@ -53,20 +53,32 @@ class Objective:
         return kind.verb in self.verbs and (not self.scopes or kind.scope in self.scopes)
 
     def subject(self, kind: RequestKind) -> str:
-        """What a request is judged with: its (verb, resource) when it changes something, its (resource, scope) when it reads."""
+        """What a request is judged with: its (verb, resource) when it changes something, else its (resource, scope)."""
         return f"{kind.verb} {kind.resource}" if self.verbs == MUTATING else f"{kind.resource} ({kind.scope})"
 
 
 POD_STARTUP = Objective(
-    "pod start-up", 5.0, "created to seen running by a watcher, image pull left out; schedulable stateless pods only")
+    "pod start-up", 5.0, "created to seen running by a watcher, image pull left out; schedulable stateless pods only"
+)
 API_OBJECTIVES = (
     Objective("mutating API call", 1.0, "each verb and resource, one object", MUTATING),
     Objective("read of one object", 1.0, "each resource, GET", READING, ("resource",)),
     Objective("read of many objects", 30.0, "each resource and scope, LIST", READING, ("namespace", "cluster")),
 )
 
-COLUMNS = ("objective", "subject", "limit_s", "p99_s", "worst_window_p99_s", "minutes", "good_minutes", "good_share",
-           "count", "left_out", "verdict")
+COLUMNS = (
+    "objective",
+    "subject",
+    "limit_s",
+    "p99_s",
+    "worst_window_p99_s",
+    "minutes",
+    "good_minutes",
+    "good_share",
+    "count",
+    "left_out",
+    "verdict",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +107,9 @@ def pod_startup_samples(record: RunRecord) -> Samples:
     schedulable = (columns["attempts"] <= 1) & ~refused_once
     seen = created & schedulable & ~np.isnan(columns["watched_s"])
     age = record.end_s - columns["created_s"] - pull_time(record)
-    starting = created & schedulable & ~seen & np.isin(columns["phase"], (Phase.PENDING, Phase.SCHEDULED, Phase.RUNNING))
+    starting = (
+        created & schedulable & ~seen & np.isin(columns["phase"], (Phase.PENDING, Phase.SCHEDULED, Phase.RUNNING))
+    )
     late = starting & (age > POD_STARTUP.limit_s)
     time = np.concatenate([columns["watched_s"][seen], np.full(int(late.sum()), record.end_s)])
     value = np.concatenate([(startup(record) - pull_time(record))[seen], age[late]])
@@ -149,14 +163,29 @@ def judge(samples: Samples, start_s: float, end_s: float) -> tuple[object, ...]:
     count = len(samples.value_s) if samples.counts is None else int(samples.counts.sum())
     whole = float(quantiles(samples.value_s, (QUANTILE,), samples.counts)[0])
     worst = float(p99.max()) if len(p99) else float("nan")
-    return (samples.objective.name, samples.subject, limit, whole, worst, len(p99), good, share, count, samples.left_out, verdict)
+    return (
+        samples.objective.name,
+        samples.subject,
+        limit,
+        whole,
+        worst,
+        len(p99),
+        good,
+        share,
+        count,
+        samples.left_out,
+        verdict,
+    )
 
 
 def verdicts(record: RunRecord) -> pd.DataFrame:
     """One row a verdict: pod start-up, then each (verb, resource) and (resource, scope) of the API."""
     import pandas as pd
 
-    judged = [judge(samples, record.warm_up_s, record.end_s) for samples in (pod_startup_samples(record), *api_samples(record))]
+    judged = [
+        judge(samples, record.warm_up_s, record.end_s)
+        for samples in (pod_startup_samples(record), *api_samples(record))
+    ]
     return pd.DataFrame(judged, columns=list(COLUMNS))
 
 
@@ -177,9 +206,15 @@ class Churn:
         return self.good_share >= GOOD_SHARE
 
     def __str__(self) -> str:
-        head = (f"Churn: mean {self.mean_per_s:.1f}/s, p99 {self.p99_per_s:.0f}/s of pod creations, bindings, deletions and user "
-                f"requests; Kubernetes promises its service levels up to {self.limit_per_s:g}/s")
-        return f"{head}: the precondition holds." if self.steady else f"{head}: beyond it, the verdicts are a yardstick, not a promise."
+        head = (
+            f"Churn: mean {self.mean_per_s:.1f}/s, p99 {self.p99_per_s:.0f}/s of pod creations, bindings, deletions "
+            f"and user requests; Kubernetes promises its service levels up to {self.limit_per_s:g}/s"
+        )
+        return (
+            f"{head}: the precondition holds."
+            if self.steady
+            else f"{head}: beyond it, the verdicts are a yardstick, not a promise."
+        )
 
 
 def churn(record: RunRecord) -> Churn:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sim.base.errors import InputError, OutputError, Problems
+from sim.base.errors import OutputError, Problems
 from sim.result import schema
 from sim.result.record import RequestKind, ResourceStat, RunRecord
 from sim.result.tables import PHASES, columns_of
@@ -65,7 +65,12 @@ def check_target(folder: str | os.PathLike[str], force: bool) -> None:
     problems = Problems("output folder")
     if path.is_symlink() or path.exists():
         if not force:
-            problems.add(str(path), path.name, "exists already", "choose another folder, or overwrite it with --force (force=True)")
+            problems.add(
+                str(path),
+                path.name,
+                "exists already",
+                "choose another folder, or overwrite it with --force (force=True)",
+            )
         elif path.is_symlink() or not path.is_dir():
             problems.add(str(path), path.name, "is not a folder; it is left alone", "choose another one")
         else:
@@ -83,13 +88,24 @@ def _check_replaceable(path: Path, problems: Problems) -> None:
     except (OSError, ValueError, TypeError, KeyError):
         own = None
     if own is None:
-        problems.add(str(path), path.name, "is not a kubedes result; it is left alone", "choose another folder, or empty this one")
+        problems.add(
+            str(path),
+            path.name,
+            "is not a kubedes result; it is left alone",
+            "choose another folder, or empty this one",
+        )
     elif found - own:
-        problems.add(str(path), sorted(found - own)[0], "was not written by kubedes; the folder is left alone",
-                     "move it elsewhere, or choose another folder")
+        problems.add(
+            str(path),
+            sorted(found - own)[0],
+            "was not written by kubedes; the folder is left alone",
+            "move it elsewhere, or choose another folder",
+        )
 
 
-def save(record: RunRecord, tables: dict[str, pd.DataFrame], folder: str | os.PathLike[str], force: bool = False) -> Path:
+def save(
+    record: RunRecord, tables: dict[str, pd.DataFrame], folder: str | os.PathLike[str], force: bool = False
+) -> Path:
     """Write the tables and the manifest; `folder` appears whole or not at all.
 
     Raises InputError when the folder may not be written (see `check_target`), OutputError when it cannot be.
@@ -211,11 +227,17 @@ def load(folder: str | os.PathLike[str]) -> RunRecord:
         if not file.is_file():
             problems.add(str(file), name, "is missing", "the folder is incomplete: run the scenario again")
         elif _fingerprint(file) != {"bytes": expected["bytes"], "sha256": expected["sha256"]}:
-            problems.add(str(file), name, "is not what the manifest says (length or SHA-256)",
-                         "the file was damaged or changed: run the scenario again")
+            problems.add(
+                str(file),
+                name,
+                "is not what the manifest says (length or SHA-256)",
+                "the file was damaged or changed: run the scenario again",
+            )
     for table in schema.TABLES:
         if f"{table}.parquet" not in manifest["files"]:
-            problems.add(str(path / MANIFEST), f"{table}.parquet", "is not listed in the manifest", "the manifest was changed")
+            problems.add(
+                str(path / MANIFEST), f"{table}.parquet", "is not listed in the manifest", "the manifest was changed"
+            )
     problems.raise_if_any()
     import pyarrow.parquet as pq
 
@@ -232,22 +254,42 @@ def _read_manifest(path: Path, problems: Problems) -> dict[str, Any]:
     try:
         manifest = json.loads((path / MANIFEST).read_text("utf-8"))
     except FileNotFoundError:
-        problems.add(str(path / MANIFEST), MANIFEST, "is missing", "this is not a kubedes result, or its writing was interrupted")
+        problems.add(
+            str(path / MANIFEST), MANIFEST, "is missing", "this is not a kubedes result, or its writing was interrupted"
+        )
         return {}
     except (OSError, ValueError) as error:
         problems.add(str(path / MANIFEST), MANIFEST, f"cannot be read: {error}", "run the scenario again")
         return {}
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        problems.add(str(path / MANIFEST), manifest.get("format") if isinstance(manifest, dict) else manifest,
-                     f"must have format '{FORMAT}'", "this is not a kubedes result")
+        problems.add(
+            str(path / MANIFEST),
+            manifest.get("format") if isinstance(manifest, dict) else manifest,
+            f"must have format '{FORMAT}'",
+            "this is not a kubedes result",
+        )
         return {}
     if manifest.get("format_version") != FORMAT_VERSION:
-        problems.add(str(path / MANIFEST), manifest.get("format_version"), f"must have format_version {FORMAT_VERSION}",
-                     "it was written by another version of kubedes: run the scenario again, or read the Parquet files directly")
+        problems.add(
+            str(path / MANIFEST),
+            manifest.get("format_version"),
+            f"must have format_version {FORMAT_VERSION}",
+            "it was written by another version of kubedes: run the scenario again, or read the Parquet files directly",
+        )
         return {}
-    missing = {"files", "scenario", "templates", "tenants", "request_kinds", "series_columns", "columns"} - manifest.keys()
+    missing = {
+        "files",
+        "scenario",
+        "templates",
+        "tenants",
+        "request_kinds",
+        "series_columns",
+        "columns",
+    } - manifest.keys()
     for key in sorted(missing):
-        problems.add(f"{path / MANIFEST}: {key}", None, "is missing", "the manifest was changed: run the scenario again")
+        problems.add(
+            f"{path / MANIFEST}: {key}", None, "is missing", "the manifest was changed: run the scenario again"
+        )
     return manifest
 
 
@@ -266,20 +308,30 @@ def _record(manifest: dict[str, Any], tables: dict[str, Any]) -> RunRecord:
 
     named = {"tenant": manifest["tenants"], "node": manifest["node_names"], "phase": list(PHASES)}
     return RunRecord(
-        scenario=manifest["scenario"], seed=manifest["seed"], replication=manifest["replication"],
-        end_s=manifest["end_s"], warm_up_s=manifest["warm_up_s"], complete=manifest["complete"],
+        scenario=manifest["scenario"],
+        seed=manifest["seed"],
+        replication=manifest["replication"],
+        end_s=manifest["end_s"],
+        warm_up_s=manifest["warm_up_s"],
+        complete=manifest["complete"],
         pods={
-            **{c.name: _codes(pods.column(c.name), named[c.name]) if c.name in named else values(pods, c.name) for c in POD_IDS},
+            **{
+                c.name: _codes(pods.column(c.name), named[c.name]) if c.name in named else values(pods, c.name)
+                for c in POD_IDS
+            },
             **{c.name: values(pods, c.name) for c in POD_TIMES},
         },
-        templates=manifest["templates"], tenants=manifest["tenants"],
+        templates=manifest["templates"],
+        tenants=manifest["tenants"],
         requests={name: values(log, name) for name in ("time_s", "latency_s", "kind", "count")},
         request_kinds=[RequestKind(**kind) for kind in manifest["request_kinds"]],
         nodes={name: values(nodes, name) for name in nodes.column_names if not name.startswith("fill_")},
         series={name: values(series, name) for name in series.column_names},
         series_columns=[Column(**column) for column in manifest["series_columns"]],
         resources=[ResourceStat(**row) for row in tables["resources"].to_pylist()],
-        reasons=manifest["reasons"], unschedulable_text=manifest["unschedulable_text"],
-        counters=manifest["counters"], wall=manifest["wall_s"], notes=manifest["notes"],
+        reasons=manifest["reasons"],
+        unschedulable_text=manifest["unschedulable_text"],
+        counters=manifest["counters"],
+        wall=manifest["wall_s"],
+        notes=manifest["notes"],
     )
-

@@ -1,4 +1,4 @@
-"""From the columns a run leaves to the tables a reader uses. Each function makes one DataFrame, columns as in `schema`."""
+"""From the columns a run leaves to the tables a reader uses: a function each, columns as in `schema`."""
 
 from __future__ import annotations
 
@@ -58,7 +58,9 @@ def pods(record: RunRecord) -> pd.DataFrame:
         "app": columns["app"],
         "template": templates,
         "tenant": pd.Categorical.from_codes(columns["tenant"], categories=pd.Index(record.tenants, dtype=object)),
-        "node": pd.Categorical.from_codes(columns["node"], categories=pd.Index(list(record.nodes.get("name", ())), dtype=object)),
+        "node": pd.Categorical.from_codes(
+            columns["node"], categories=pd.Index(list(record.nodes.get("name", ())), dtype=object)
+        ),
         "phase": pd.Categorical.from_codes(columns["phase"], categories=pd.Index(PHASES, dtype=object)),
         "attempts": columns["attempts"],
         "namespace": named([str(template.get("namespace", "default")) for template in record.templates]),

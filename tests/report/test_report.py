@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import time
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,10 +15,13 @@ import numpy as np
 import pytest
 
 from experiments.report import render, write_report
-from experiments.report.page import DRAWINGS
+from experiments.report.page import DRAWINGS, unverified_parameters
 from sim.base.errors import OutputError
+from sim.base.paths import format_path
+from sim.base.spec_tree import parameters
 from sim.result.plots import FIGURES, ROOM_COLOURS
 from sim.result.result import Result
+from sim.scenario import Scenario
 from tests.result.synthetic import bare_record, make_record
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -85,15 +89,27 @@ def test_it_needs_no_other_file(page: str) -> None:
 def test_ids_are_unique_and_references_lead_somewhere(page: str) -> None:
     reader = Reader(page)
     assert len(reader.ids) == len(set(reader.ids))
-    wanted = {reference[1:] for reference in reader.references if reference.startswith("#")} | set(re.findall(r"url\(#([^)]+)\)", page))
+    wanted = {reference[1:] for reference in reader.references if reference.startswith("#")} | set(
+        re.findall(r"url\(#([^)]+)\)", page)
+    )
     assert wanted <= set(reader.ids)
 
 
 def test_it_says_what_the_result_says(page: str) -> None:
     result = Result(make_record())
     text = Reader(page).text
-    for said in (result.limits(), str(result.churn), "synthetic", "2,000", "scheduler client", "tenant-00", "Insufficient cpu",
-                 "kubernetes: '1.20'", "etcd batches", *result.record.notes):
+    for said in (
+        result.limits(),
+        str(result.churn),
+        "synthetic",
+        "2,000",
+        "scheduler client",
+        "tenant-00",
+        "Insufficient cpu",
+        "kubernetes: '1.20'",
+        "etcd batches",
+        *result.record.notes,
+    ):
         assert said in text, said
     assert text.count(" met ") >= (result.slo().verdict == "met").sum()
     assert "partial run" not in text
@@ -110,6 +126,18 @@ def test_a_partial_run_is_marked() -> None:
     text = Reader(render(Result(make_record(pods=50, partial=True)))).text
     assert "partial run" in text
     assert "interrupted at 7.5 min" in text
+
+
+def test_unverified_parameters_are_named() -> None:
+    """Those of the resolved scenario; a scenario that the specs do not understand has none to name."""
+    scenario = Scenario.load("quick").model_dump(mode="json")
+    found = {format_path(parameter.path): parameter for parameter in unverified_parameters(scenario)}
+    declared = {format_path(p.path) for p in parameters(Scenario.load("quick")) if p.unverified}
+    assert set(found) == declared
+    assert declared
+    text = Reader(render(Result(replace(make_record(pods=20), scenario=scenario)))).text
+    assert all(path in text for path in declared)
+    assert unverified_parameters({"nodes": "of another age"}) == []
 
 
 def test_an_empty_run_has_a_report_too() -> None:
@@ -147,7 +175,8 @@ def test_the_report_of_a_large_run_is_quick_and_small(capsys: pytest.CaptureFixt
     page = render(Result(record))
     took_s = time.perf_counter() - begun
     with capsys.disabled():
-        print(f"\nreport of 150,000 pods and {len(record.requests['time_s']):,} logged requests: {took_s:.2f} s, {len(page.encode()) / 1e6:.2f} MB")
+        logged = len(record.requests["time_s"])
+        print(f"\nreport of 150,000 pods, {logged:,} logged requests: {took_s:.2f} s, {len(page):,} characters")
     assert Reader(page).tags.count("svg") == len(FIGURES)
     assert len(page.encode()) < 2e6
     assert took_s <= 5.0
@@ -158,11 +187,29 @@ def screenshot(page: Path, picture: Path, dark: bool) -> tuple[np.ndarray, str]:
     from matplotlib.image import imread
 
     profile = page.parent / f"profile-{picture.stem}"
-    done = subprocess.run([
-        str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-        "--disable-component-update", "--disable-sync", f"--user-data-dir={profile}", "--hide-scrollbars", "--window-size=1000,4600",
-        "--enable-logging=stderr", f"--blink-settings=preferredColorScheme={0 if dark else 1}", f"--screenshot={picture}", page.as_uri(),
-    ], capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(
+        [
+            str(CHROMIUM),
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            f"--user-data-dir={profile}",
+            "--hide-scrollbars",
+            "--window-size=1000,4600",
+            "--enable-logging=stderr",
+            f"--blink-settings=preferredColorScheme={0 if dark else 1}",
+            f"--screenshot={picture}",
+            page.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
     return (imread(picture)[:, :, :3] * 255).round().astype(int), done.stderr
 
 
@@ -175,6 +222,9 @@ def test_chromium_shows_every_figure_without_a_complaint(tmp_path: Path, page: s
     assert "CONSOLE" not in log
     background = pixels[5, 5].mean()
     assert background < 60 if dark else background > 200
-    drawn = {room: int((np.abs(pixels - [int(pair[dark][i:i + 2], 16) for i in (1, 3, 5)]).max(axis=2) <= 2).sum())
-             for room, pair in ROOM_COLOURS.items() if room not in ("", "etcd")}
+    drawn = {
+        room: int((np.abs(pixels - [int(pair[dark][i : i + 2], 16) for i in (1, 3, 5)]).max(axis=2) <= 2).sum())
+        for room, pair in ROOM_COLOURS.items()
+        if room not in ("", "etcd")
+    }
     assert all(count > 100 for count in drawn.values()), drawn

@@ -11,9 +11,24 @@ from sim.result.record import RequestKind, ResourceStat, RunRecord
 from sim.state.pods import POD_TIMES, STAGES, Column, Phase
 
 MEDIANS_S = {
-    "controller": 0.02, "create request": 0.006, "watch to scheduler": 0.002, "scheduling queue": 0.05, "scheduling cycle": 0.003,
-    "bind rate limit": 0.2, "bind request": 0.006, "watch to kubelet": 0.002, "pod worker": 0.01, "volumes": 0.3, "sandbox before network": 0.05, "sandbox after network": 0.2,
-    "network set-up": 0.08, "image pull": 0.4, "containers": 0.15, "PLEG relist": 0.5, "status update": 0.3, "watch to client": 0.002,
+    "controller": 0.02,
+    "create request": 0.006,
+    "watch to scheduler": 0.002,
+    "scheduling queue": 0.05,
+    "scheduling cycle": 0.003,
+    "bind rate limit": 0.2,
+    "bind request": 0.006,
+    "watch to kubelet": 0.002,
+    "pod worker": 0.01,
+    "volumes": 0.3,
+    "sandbox before network": 0.05,
+    "sandbox after network": 0.2,
+    "network set-up": 0.08,
+    "image pull": 0.4,
+    "containers": 0.15,
+    "PLEG relist": 0.5,
+    "status update": 0.3,
+    "watch to client": 0.002,
 }
 KINDS = (
     RequestKind("POST", "pods", "resource", "replicaset-controller", 201),
@@ -46,29 +61,49 @@ TEMPLATES: list[dict[str, Any]] = [
 def empty_pods(count: int) -> dict[str, np.ndarray]:
     """`count` pods to which nothing has happened yet."""
     ids = {name: np.zeros(count, np.int32) for name in ("app", "template", "tenant", "phase", "attempts")}
-    return {**ids, "node": np.full(count, -1, np.int32), **{column.name: np.full(count, np.nan) for column in POD_TIMES}}
+    return {
+        **ids,
+        "node": np.full(count, -1, np.int32),
+        **{column.name: np.full(count, np.nan) for column in POD_TIMES},
+    }
 
 
 def log_of(rows: list[tuple[float, float, int, int]]) -> dict[str, np.ndarray]:
     """A request log from (time_s, latency_s, kind, count) rows."""
     table = np.array(rows, np.float64).reshape(-1, 4)
     return {
-        "time_s": table[:, 0].copy(), "latency_s": table[:, 1].astype(np.float32),
-        "kind": table[:, 2].astype(np.int16), "count": table[:, 3].astype(np.int32),
+        "time_s": table[:, 0].copy(),
+        "latency_s": table[:, 1].astype(np.float32),
+        "kind": table[:, 2].astype(np.int16),
+        "count": table[:, 3].astype(np.int32),
     }
 
 
 def bare_record(pods: dict[str, np.ndarray] | None = None, **changes: Any) -> RunRecord:
     """A record with nothing in it but `pods`; other fields by name."""
     record = RunRecord(
-        scenario={"name": "bare"}, seed=1, replication=0, end_s=600.0, warm_up_s=0.0, complete=True,
-        pods=pods if pods is not None else empty_pods(0), templates=[{"namespace": "default"}], tenants=["tenant-0"],
-        requests=log_of([]), request_kinds=[], nodes={"name": []}, series={"time_s": np.zeros(0)}, series_columns=[], resources=[],
+        scenario={"name": "bare"},
+        seed=1,
+        replication=0,
+        end_s=600.0,
+        warm_up_s=0.0,
+        complete=True,
+        pods=pods if pods is not None else empty_pods(0),
+        templates=[{"namespace": "default"}],
+        tenants=["tenant-0"],
+        requests=log_of([]),
+        request_kinds=[],
+        nodes={"name": []},
+        series={"time_s": np.zeros(0)},
+        series_columns=[],
+        resources=[],
     )
     return replace(record, **changes)
 
 
-def started_pods(created_s: np.ndarray, startup_s: np.ndarray, pull_s: float | np.ndarray = 0.0) -> dict[str, np.ndarray]:
+def started_pods(
+    created_s: np.ndarray, startup_s: np.ndarray, pull_s: float | np.ndarray = 0.0
+) -> dict[str, np.ndarray]:
     """Pods on node 0 that were seen running `startup_s` after their creation, of which `pull_s` was the image pull."""
     pods = empty_pods(len(created_s))
     for name in ("requested_s", "post_sent_s", "created_s", "queued_s", "popped_s", "scheduled_s", "pull_started_s"):
@@ -81,7 +116,9 @@ def started_pods(created_s: np.ndarray, startup_s: np.ndarray, pull_s: float | n
     return pods
 
 
-def make_record(pods: int = 2000, nodes: int = 100, end_s: float = 600.0, seed: int = 1, partial: bool = False) -> RunRecord:
+def make_record(
+    pods: int = 2000, nodes: int = 100, end_s: float = 600.0, seed: int = 1, partial: bool = False
+) -> RunRecord:
     """A whole run: pods arrive evenly in random order, some never fit, some are still starting when the run ends."""
     rng = np.random.default_rng(seed)
     table = empty_pods(pods)
@@ -102,7 +139,9 @@ def make_record(pods: int = 2000, nodes: int = 100, end_s: float = 600.0, seed: 
     unfit = rng.random(pods) < 0.03
     table["attempts"][:] = np.where(unfit, 3, 1)
     table["node"] = np.where(unfit, -1, rng.integers(nodes, size=pods)).astype(np.int32)
-    after_refusal = [column.name for column in POD_TIMES[POD_TIMES.index(next(c for c in POD_TIMES if c.name == "scheduled_s")):]]
+    after_refusal = [
+        column.name for column in POD_TIMES[POD_TIMES.index(next(c for c in POD_TIMES if c.name == "scheduled_s")) :]
+    ]
     for name in after_refusal:
         table[name][unfit] = np.nan
     finished = rng.random(pods) < 0.3
@@ -118,12 +157,25 @@ def make_record(pods: int = 2000, nodes: int = 100, end_s: float = 600.0, seed: 
     phase[~np.isnan(table["gone_s"])] = Phase.SUCCEEDED
     table["phase"] = phase.astype(np.int32)
     return RunRecord(
-        scenario={"name": "synthetic", "kubernetes": "1.20", "nodes": {"count": nodes}, "horizon_s": end_s,
-                  "network": {"cni": {"type": "bridge"}}},
-        seed=seed, replication=0, end_s=end_s if not partial else end_s * 0.75, warm_up_s=end_s / 10, complete=not partial,
-        pods=table, templates=TEMPLATES, tenants=[f"tenant-{i:02}" for i in range(12)],
-        requests=_requests(table, rng, end_s, nodes), request_kinds=list(KINDS),
-        nodes=_nodes(table, nodes, rng), **_series(table, rng, end_s),
+        scenario={
+            "name": "synthetic",
+            "kubernetes": "1.20",
+            "nodes": {"count": nodes},
+            "horizon_s": end_s,
+            "network": {"cni": {"type": "bridge"}},
+        },
+        seed=seed,
+        replication=0,
+        end_s=end_s if not partial else end_s * 0.75,
+        warm_up_s=end_s / 10,
+        complete=not partial,
+        pods=table,
+        templates=TEMPLATES,
+        tenants=[f"tenant-{i:02}" for i in range(12)],
+        requests=_requests(table, rng, end_s, nodes),
+        request_kinds=list(KINDS),
+        nodes=_nodes(table, nodes, rng),
+        **_series(table, rng, end_s),
         resources=[
             ResourceStat("control-plane cores", "apiserver", 64, 0.31, 0.58, 40 * pods, 0.0001, 12),
             ResourceStat("etcd log", "etcd", 1, 0.44, 0.71, 3 * pods, 0.0004, 9),
@@ -132,13 +184,20 @@ def make_record(pods: int = 2000, nodes: int = 100, end_s: float = 600.0, seed: 
         ],
         reasons={"Insufficient cpu": int(unfit.sum()) - 3, "node(s) had untolerated taint {gpu: true}": 3},
         unschedulable_text=f"0/{nodes} nodes are available: {nodes} Insufficient cpu.",
-        counters={"events": 57 * pods, "scheduling_attempts": pods + 60, "nodes_filtered": 90 * pods, "etcd_batches": 2 * pods},
+        counters={
+            "events": 57 * pods,
+            "scheduling_attempts": pods + 60,
+            "nodes_filtered": 90 * pods,
+            "etcd_batches": 2 * pods,
+        },
         wall={"build": 0.4, "simulate": 3.25, "kernels": 0.9},
         notes=["60 pods are pending at the end: see the reasons"],
     )
 
 
-def _requests(table: dict[str, np.ndarray], rng: np.random.Generator, end_s: float, nodes: int) -> dict[str, np.ndarray]:
+def _requests(
+    table: dict[str, np.ndarray], rng: np.random.Generator, end_s: float, nodes: int
+) -> dict[str, np.ndarray]:
     parts = []
 
     def add(kind: int, time: np.ndarray, median_s: float, count: int = 1) -> None:
@@ -159,8 +218,10 @@ def _requests(table: dict[str, np.ndarray], rng: np.random.Generator, end_s: flo
     time, latency, kind, count = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.argsort(time, kind="stable")
     return {
-        "time_s": time[order], "latency_s": latency[order].astype(np.float32),
-        "kind": kind[order].astype(np.int16), "count": count[order].astype(np.int32),
+        "time_s": time[order],
+        "latency_s": latency[order].astype(np.float32),
+        "kind": kind[order].astype(np.int16),
+        "count": count[order].astype(np.int32),
     }
 
 
@@ -172,13 +233,17 @@ def _nodes(table: dict[str, np.ndarray], nodes: int, rng: np.random.Generator) -
     used = table["node"] >= 0
     per_node = max(int(here.max()), 1)
     return {
-        "name": [f"node-{i:05}" for i in range(nodes)], "pool": ["general"] * nodes, "zone": [f"zone-{'abc'[i % 3]}" for i in range(nodes)],
+        "name": [f"node-{i:05}" for i in range(nodes)],
+        "pool": ["general"] * nodes,
+        "zone": [f"zone-{'abc'[i % 3]}" for i in range(nodes)],
         "allocatable_cpu": rng.choice([900, 1200], nodes) * per_node,
         "requested_cpu": np.bincount(table["node"][used], cpu[used], nodes).astype(np.int64),
         "allocatable_memory": np.full(nodes, (2 << 30) * per_node),
         "requested_memory": np.bincount(table["node"][used], memory[used], nodes).astype(np.int64),
-        "allocatable_gpu": np.zeros(nodes, np.int64), "requested_gpu": np.zeros(nodes, np.int64),
-        "pods": here, "pods_started": here,
+        "allocatable_gpu": np.zeros(nodes, np.int64),
+        "requested_gpu": np.zeros(nodes, np.int64),
+        "pods": here,
+        "pods_started": here,
     }
 
 

@@ -46,7 +46,9 @@ def test_stages_share_the_whole_time() -> None:
 
 def test_the_slowest_hundredth_explains_the_p99() -> None:
     record = walk({"image pull": 1.0})
-    late = [column.name for column in POD_TIMES if column.name in START][[c.name for c in POD_TIMES if c.name in START].index("pull_ready_s"):]
+    late = [column.name for column in POD_TIMES if column.name in START][
+        [c.name for c in POD_TIMES if c.name in START].index("pull_ready_s") :
+    ]
     for name in late:
         record.pods[name][7] += 9.0
     stages = Result(record).stages().set_index("stage")
@@ -55,8 +57,10 @@ def test_the_slowest_hundredth_explains_the_p99() -> None:
 
 
 def test_the_rate_limiter_that_pods_wait_for_comes_before_a_busier_core() -> None:
-    resources = [stat("control-plane cores", "apiserver", utilisation=0.9, served=1000, mean_wait_s=0.0001),
-                 stat("scheduler client", "scheduler", utilisation=0.6, mean_wait_s=2.0)]
+    resources = [
+        stat("control-plane cores", "apiserver", utilisation=0.9, served=1000, mean_wait_s=0.0001),
+        stat("scheduler client", "scheduler", utilisation=0.6, mean_wait_s=2.0),
+    ]
     result = Result(walk({"bind rate limit": 2.0, "scheduling queue": 2.5, "PLEG relist": 0.5}, resources=resources))
     table = result.bottlenecks()
     assert table.resource.tolist() == ["scheduler client", "control-plane cores"]
@@ -69,7 +73,10 @@ def test_the_rate_limiter_that_pods_wait_for_comes_before_a_busier_core() -> Non
 
 def test_waiting_explains_no_more_than_the_stages_that_lean_on_it() -> None:
     """The registry's link kept other transfers waiting for 100 s a pod; the pull itself took 1 s of 4 s."""
-    record = walk({"image pull": 1.0, "volumes": 3.0}, resources=[stat("registry uplink", "images", served=10_000, mean_wait_s=1.0)])
+    record = walk(
+        {"image pull": 1.0, "volumes": 3.0},
+        resources=[stat("registry uplink", "images", served=10_000, mean_wait_s=1.0)],
+    )
     assert Result(record).bottlenecks().critical_path_share[1] == pytest.approx(0.25)
 
 
@@ -82,7 +89,10 @@ def test_without_waiting_the_busiest_comes_first() -> None:
 
 
 def test_cores_can_explain_any_stage_of_the_control_plane() -> None:
-    resources = [stat("control-plane cores", "apiserver", 0.95, mean_wait_s=1.0), stat("etcd log", "etcd", 0.3, mean_wait_s=1.0)]
+    resources = [
+        stat("control-plane cores", "apiserver", 0.95, mean_wait_s=1.0),
+        stat("etcd log", "etcd", 0.3, mean_wait_s=1.0),
+    ]
     table = Result(walk({"scheduling cycle": 1.0}, resources=resources)).bottlenecks().set_index("resource")
     assert table.critical_path_share["control-plane cores"] == pytest.approx(1.0)
     assert table.critical_path_share["etcd log"] == 0.0
@@ -90,7 +100,7 @@ def test_cores_can_explain_any_stage_of_the_control_plane() -> None:
 
 def test_pods_inside_a_stage_at_the_end_are_counted_and_told() -> None:
     record = walk({"bind rate limit": 1.0})
-    for column in POD_TIMES[[c.name for c in POD_TIMES].index("bind_sent_s"):]:
+    for column in POD_TIMES[[c.name for c in POD_TIMES].index("bind_sent_s") :]:
         record.pods[column.name][60:] = np.nan
     record.pods["phase"][60:] = Phase.PENDING
     result = Result(record)
@@ -102,16 +112,25 @@ def test_pods_inside_a_stage_at_the_end_are_counted_and_told() -> None:
 
 def test_a_pod_without_room_is_in_the_scheduling_queue() -> None:
     record = walk({})
-    for column in POD_TIMES[[c.name for c in POD_TIMES].index("scheduled_s"):]:
+    for column in POD_TIMES[[c.name for c in POD_TIMES].index("scheduled_s") :]:
         record.pods[column.name][0] = np.nan
     record.pods["phase"][0] = Phase.PENDING
     stages = Result(record).stages().set_index("stage")
     assert stages.inside_at_end["scheduling queue"] == stages.inside_at_end.sum() == 1
 
 
-@pytest.mark.parametrize(("seconds", "text"), [
-    (0.0, "0 s"), (8.5e-5, "85.0 µs"), (0.00123, "1.23 ms"), (0.9996, "1.00 s"), (12.34, "12.3 s"), (119.0, "119 s"), (600.0, "10.0 min"),
-    (float("nan"), "–"),
-])
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "0 s"),
+        (8.5e-5, "85.0 µs"),
+        (0.00123, "1.23 ms"),
+        (0.9996, "1.00 s"),
+        (12.34, "12.3 s"),
+        (119.0, "119 s"),
+        (600.0, "10.0 min"),
+        (float("nan"), "–"),
+    ],
+)
 def test_durations_as_people_say_them(seconds: float, text: str) -> None:
     assert seconds_text(seconds) == text

@@ -10,7 +10,11 @@ from sim.result.plots import CURVE_POINTS, FIGURES, binned, cdf, thinned
 from sim.result.result import Result
 from tests.result.synthetic import bare_record, make_record
 
-RESULTS = {"whole": Result(make_record()), "one pod": Result(make_record(pods=1, nodes=1)), "empty": Result(bare_record())}
+RESULTS = {
+    "whole": Result(make_record()),
+    "one pod": Result(make_record(pods=1, nodes=1)),
+    "empty": Result(bare_record()),
+}
 
 
 @pytest.mark.parametrize("name", FIGURES)

@@ -9,14 +9,18 @@ from hypothesis import strategies as st
 
 from sim.result.quantiles import mean, quantiles
 
-ROWS = st.lists(st.tuples(st.floats(0, 1e6), st.integers(0, 7)), min_size=1, max_size=40).filter(lambda rows: any(c for _, c in rows))
+ROWS = st.lists(st.tuples(st.floats(0, 1e6), st.integers(0, 7)), min_size=1, max_size=40).filter(
+    lambda rows: any(c for _, c in rows)
+)
 
 
 @given(rows=ROWS, probability=st.floats(0, 1))
 def test_a_count_weighs_as_that_many_rows(rows: list[tuple[float, int]], probability: float) -> None:
     values, counts = np.array([v for v, _ in rows]), np.array([c for _, c in rows])
     written_out = np.repeat(values, counts)
-    assert quantiles(values, (probability,), counts)[0] == pytest.approx(np.quantile(written_out, probability), rel=1e-12, abs=1e-9)
+    assert quantiles(values, (probability,), counts)[0] == pytest.approx(
+        np.quantile(written_out, probability), rel=1e-12, abs=1e-9
+    )
     assert mean(values, counts) == pytest.approx(written_out.mean(), rel=1e-12, abs=1e-9)
 
 

@@ -60,13 +60,18 @@ def test_names_stand_for_rows(result: Result) -> None:
 
 
 def test_requests_are_grouped_by_kind_with_counts_as_weights() -> None:
-    kinds = [RequestKind("GET", "nodes", "resource", "kubelet", 200), RequestKind("POST", "pods", "resource", "user", 201)]
+    kinds = [
+        RequestKind("GET", "nodes", "resource", "kubelet", 200),
+        RequestKind("POST", "pods", "resource", "user", 201),
+    ]
     log = log_of([(5.0, 9.0, 0, 1), (20.0, 0.25, 0, 99), (21.0, 1.25, 0, 1), (22.0, 0.5, 1, 1)])
     table = Result(bare_record(requests=log, request_kinds=kinds, warm_up_s=10.0)).requests
     assert table["count"].tolist() == [100, 1]
     assert table.mean_s[0] == pytest.approx(0.26)
     assert table.p50_s.tolist() == [0.25, 0.5]
-    assert table.p99_s[0] == pytest.approx(0.26), "between the 99th and the 100th of 100 requests, a hundredth of the way"
+    assert table.p99_s[0] == pytest.approx(0.26), (
+        "between the 99th and the 100th of 100 requests, a hundredth of the way"
+    )
     assert table.max_s.tolist() == [1.25, 0.5]
 
 
@@ -85,7 +90,7 @@ def test_fill_is_requested_of_allocatable_and_missing_without_any(result: Result
 
 def test_summary_has_units_and_agrees_with_the_tables(result: Result) -> None:
     summary = result.summary()
-    assert set(summary.unit) == {"s", "pods/s", "share", "pods", "requests"}
+    assert set(summary.unit) == {"s", "pods/s", "pods"}
     measured = result.pods[result.pods.measured]
     for row, column in (("pod_startup", "startup_s"), ("pod_startup_without_pull", "startup_without_pull_s")):
         assert summary.p99[row] == pytest.approx(measured[column].quantile(0.99))
@@ -98,7 +103,9 @@ def test_summary_has_units_and_agrees_with_the_tables(result: Result) -> None:
 
 
 def test_pods_before_the_warm_ups_end_are_left_out_of_summaries() -> None:
-    record = bare_record(started_pods(np.array([10.0, 200.0]), np.array([90.0, 1.0])), warm_up_s=100.0, nodes={"name": ["node-0"]})
+    record = bare_record(
+        started_pods(np.array([10.0, 200.0]), np.array([90.0, 1.0])), warm_up_s=100.0, nodes={"name": ["node-0"]}
+    )
     result = Result(record)
     assert result.summary()["max"]["pod_startup"] == 1.0
     assert result.pods.startup_s.max() == 90.0

@@ -13,14 +13,19 @@ from tests.result.synthetic import bare_record, empty_pods, log_of, started_pods
 POST = RequestKind("POST", "pods", "resource", "user", 201)
 
 
-def pod_verdict(startup_s: np.ndarray, created_s: np.ndarray | None = None, end_s: float = 600.0, pull_s: float = 0.0) -> dict[str, object]:
+def pod_verdict(
+    startup_s: np.ndarray, created_s: np.ndarray | None = None, end_s: float = 600.0, pull_s: float = 0.0
+) -> dict[str, object]:
     created = np.linspace(0, end_s / 2, len(startup_s)) if created_s is None else created_s
     record = bare_record(started_pods(created, startup_s, pull_s), end_s=end_s)
     return slo.verdicts(record).iloc[0].to_dict()
 
 
 def call_verdict(kind: RequestKind, latencies: list[float], counts: list[int] | None = None) -> dict[str, object]:
-    rows = [(float(i) / len(latencies) * 59, latency, 0, (counts or [1] * len(latencies))[i]) for i, latency in enumerate(latencies)]
+    rows = [
+        (float(i) / len(latencies) * 59, latency, 0, (counts or [1] * len(latencies))[i])
+        for i, latency in enumerate(latencies)
+    ]
     record = bare_record(requests=log_of(rows), request_kinds=[kind], end_s=60.0)
     table = slo.verdicts(record)
     return table.iloc[1].to_dict() if len(table) > 1 else {}
@@ -54,15 +59,18 @@ def test_api_calls_flip_exactly_at_the_limit() -> None:
     assert call_verdict(POST, [float(np.nextafter(np.float32(1), np.float32(2)))] * 10)["verdict"] == "missed"
 
 
-@pytest.mark.parametrize(("verb", "scope", "objective", "limit_s"), [
-    ("POST", "namespace", "mutating API call", 1.0),
-    ("PATCH", "resource", "mutating API call", 1.0),
-    ("PUT", "resource", "mutating API call", 1.0),
-    ("DELETE", "resource", "mutating API call", 1.0),
-    ("GET", "resource", "read of one object", 1.0),
-    ("LIST", "namespace", "read of many objects", 30.0),
-    ("LIST", "cluster", "read of many objects", 30.0),
-])
+@pytest.mark.parametrize(
+    ("verb", "scope", "objective", "limit_s"),
+    [
+        ("POST", "namespace", "mutating API call", 1.0),
+        ("PATCH", "resource", "mutating API call", 1.0),
+        ("PUT", "resource", "mutating API call", 1.0),
+        ("DELETE", "resource", "mutating API call", 1.0),
+        ("GET", "resource", "read of one object", 1.0),
+        ("LIST", "namespace", "read of many objects", 30.0),
+        ("LIST", "cluster", "read of many objects", 30.0),
+    ],
+)
 def test_verbs_and_scopes_have_their_limits(verb: str, scope: str, objective: str, limit_s: float) -> None:
     verdict = call_verdict(RequestKind(verb, "pods", scope, "user", 200), [limit_s])
     assert (verdict["objective"], verdict["limit_s"], verdict["verdict"]) == (objective, limit_s, "met")
@@ -93,7 +101,7 @@ def test_windows_look_back_five_minutes_and_minutes_are_counted() -> None:
 
 @pytest.mark.parametrize(("bad_minutes", "expected"), [(1, "met"), (2, "missed")])
 def test_99_good_minutes_of_100_are_enough(bad_minutes: int, expected: str) -> None:
-    """A tick of calls a minute for 500 minutes; a slow tick spoils the five minutes whose windows hold it: 5 bad ones are 1 %."""
+    """A tick of calls a minute for 500 minutes; a slow one spoils the five minutes that look back on it, 1 %."""
     total = 500 * 60.0
     rows = [(30.0 + 60 * i, 0.1, 0, 1000) for i in range(500)]
     rows += [(30.0 + 3000 * i, 9.0, 0, 1000) for i in range(bad_minutes)]
@@ -145,7 +153,10 @@ def test_churn_counts_changes_and_users_requests_by_the_second() -> None:
     """20 pods created in second 0, 21 in second 2; a user's GET in second 4; the scheduler's do not count."""
     pods = empty_pods(41)
     pods["requested_s"][:] = pods["created_s"][:] = np.concatenate([np.full(20, 0.5), np.full(21, 2.5)])
-    kinds = [RequestKind("GET", "services", "resource", "user", 200), RequestKind("GET", "nodes", "resource", "scheduler", 200)]
+    kinds = [
+        RequestKind("GET", "services", "resource", "user", 200),
+        RequestKind("GET", "nodes", "resource", "scheduler", 200),
+    ]
     record = bare_record(pods, end_s=10.0, requests=log_of([(4.5, 0.1, 0, 3), (5.5, 0.1, 1, 100)]), request_kinds=kinds)
     churn = slo.churn(record)
     assert (churn.mean_per_s, churn.max_per_s, churn.good_share) == (4.4, 21.0, 0.9)

@@ -26,8 +26,11 @@ def entries(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir())
 
 
-@pytest.mark.parametrize("record", [make_record(pods=300, nodes=20), make_record(pods=50, nodes=3, partial=True), bare_record()],
-                         ids=["whole", "partial", "empty"])
+@pytest.mark.parametrize(
+    "record",
+    [make_record(pods=300, nodes=20), make_record(pods=50, nodes=3, partial=True), bare_record()],
+    ids=["whole", "partial", "empty"],
+)
 def test_what_is_read_equals_what_was_written(tmp_path: Path, record: object) -> None:
     written = Result(record)  # type: ignore[arg-type]
     read = Result.load(written.save(tmp_path / "run"))
@@ -35,8 +38,24 @@ def test_what_is_read_equals_what_was_written(tmp_path: Path, record: object) ->
         pd.testing.assert_frame_equal(getattr(read, table), getattr(written, table))
     pd.testing.assert_frame_equal(read.summary(), written.summary())
     pd.testing.assert_frame_equal(read.slo(), written.slo())
-    for name in ("scenario", "seed", "replication", "end_s", "warm_up_s", "complete", "templates", "tenants", "request_kinds", "series_columns",
-                 "resources", "reasons", "unschedulable_text", "counters", "wall", "notes"):
+    for name in (
+        "scenario",
+        "seed",
+        "replication",
+        "end_s",
+        "warm_up_s",
+        "complete",
+        "templates",
+        "tenants",
+        "request_kinds",
+        "series_columns",
+        "resources",
+        "reasons",
+        "unschedulable_text",
+        "counters",
+        "wall",
+        "notes",
+    ):
         assert getattr(read.record, name) == getattr(written.record, name), name
     assert read.limits() == written.limits()
 
@@ -69,7 +88,7 @@ def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_an_existing_folder_is_not_overwritten_without_force(tmp_path: Path, result: Result) -> None:
     folder = result.save(tmp_path / "run")
     before = (folder / "manifest.json").read_bytes()
-    with pytest.raises(InputError, match="exists already.*--force"):
+    with pytest.raises(InputError, match=r"exists already.*--force"):
         result.save(folder)
     assert (folder / "manifest.json").read_bytes() == before
 
@@ -114,7 +133,9 @@ def test_force_takes_an_empty_folder(tmp_path: Path, result: Result) -> None:
 
 
 @pytest.mark.parametrize("failing", ["series", "resources"])
-def test_an_interruption_leaves_nothing(tmp_path: Path, result: Result, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+def test_an_interruption_leaves_nothing(
+    tmp_path: Path, result: Result, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
     write = storage.write_table
 
     def interrupted(table: pd.DataFrame, path: Path) -> None:
@@ -128,7 +149,9 @@ def test_an_interruption_leaves_nothing(tmp_path: Path, result: Result, monkeypa
     assert entries(tmp_path) == []
 
 
-def test_an_interrupted_replacement_keeps_the_old_result(tmp_path: Path, result: Result, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_replacement_keeps_the_old_result(
+    tmp_path: Path, result: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = Result(make_record(pods=10)).save(tmp_path / "run")
     rename = os.rename
 
@@ -146,7 +169,7 @@ def test_an_interrupted_replacement_keeps_the_old_result(tmp_path: Path, result:
 
 
 def test_a_killed_write_does_not_look_complete(tmp_path: Path, result: Result, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As after kill -9: no clean-up runs, the manifest was not reached. What is left is no result, and not at its place."""
+    """As after kill -9: no clean-up runs, the manifest was not reached. What is left is elsewhere, and no result."""
     monkeypatch.setattr(storage, "_write_text", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     monkeypatch.setattr(storage.shutil, "rmtree", lambda *_, **__: None)
     with pytest.raises(KeyboardInterrupt):
@@ -157,7 +180,9 @@ def test_a_killed_write_does_not_look_complete(tmp_path: Path, result: Result, m
         Result.load(left)
 
 
-def test_a_full_disk_leaves_nothing_and_says_so(tmp_path: Path, result: Result, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_nothing_and_says_so(
+    tmp_path: Path, result: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(table: pd.DataFrame, path: Path) -> None:
         path.write_bytes(b"half a tab")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -172,8 +197,12 @@ def test_a_full_disk_leaves_nothing_and_says_so(tmp_path: Path, result: Result, 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is needed: a device that is always full")
 def test_a_really_full_device(tmp_path: Path, result: Result, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = open
-    monkeypatch.setattr("builtins.open", lambda path, mode="r", **more: opened(
-        "/dev/full" if str(path).endswith("pods.parquet") and "w" in mode else path, mode, **more))
+    monkeypatch.setattr(
+        "builtins.open",
+        lambda path, mode="r", **more: opened(
+            "/dev/full" if str(path).endswith("pods.parquet") and "w" in mode else path, mode, **more
+        ),
+    )
     with pytest.raises(OutputError, match="No space left on device"):
         result.save(tmp_path / "run")
     assert entries(tmp_path) == []
@@ -191,18 +220,26 @@ def damage(folder: Path, how: str) -> None:
     elif how == "manifest":
         (folder / "manifest.json").write_text((folder / "manifest.json").read_text()[:200])
     elif how == "version":
-        (folder / "manifest.json").write_text(json.dumps({**json.loads((folder / "manifest.json").read_text()), "format_version": 99}))
+        (folder / "manifest.json").write_text(
+            json.dumps({**json.loads((folder / "manifest.json").read_text()), "format_version": 99})
+        )
     elif how == "unlisted":
         manifest = json.loads((folder / "manifest.json").read_text())
         del manifest["files"]["pods.parquet"]
         (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
-@pytest.mark.parametrize(("how", "said"), [
-    ("bytes", r"pods\.parquet.*not what the manifest says"), ("short", r"pods\.parquet.*not what the manifest says"),
-    ("missing", r"pods\.parquet.*is missing"), ("manifest", r"manifest\.json.*cannot be read"), ("version", "99 must have format_version 1"),
-    ("unlisted", r"pods\.parquet.*not listed"),
-])
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("bytes", r"pods\.parquet.*not what the manifest says"),
+        ("short", r"pods\.parquet.*not what the manifest says"),
+        ("missing", r"pods\.parquet.*is missing"),
+        ("manifest", r"manifest\.json.*cannot be read"),
+        ("version", "99 must have format_version 1"),
+        ("unlisted", r"pods\.parquet.*not listed"),
+    ],
+)
 def test_a_damaged_folder_is_refused(tmp_path: Path, result: Result, how: str, said: str) -> None:
     folder = result.save(tmp_path / "run")
     damage(folder, how)
