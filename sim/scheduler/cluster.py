@@ -37,6 +37,8 @@ class ClusterObjects:
     controllers: dict[str, dict[tuple[str, str], LabelSelector]] = field(default_factory=dict)
     """Selectors by namespace and (kind, name)."""
     budgets: tuple[DisruptionBudget, ...] = ()
+    version: int = 0
+    """Counts changes of what spreading and affinity look up here."""
 
     def default_selector(self, pod: PodInfo) -> Selector:
         """The selector of the services and controllers that select a pod; empty when there are none.

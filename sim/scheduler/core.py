@@ -11,8 +11,10 @@ from sim.base.errors import InputError
 from sim.scheduler.cluster import ClusterObjects, DisruptionBudget
 from sim.scheduler.dry_run import takes_of, with_nominated
 from sim.scheduler.framework import SUCCESS, Cycle, Filtered, Framework
+from sim.scheduler.fused import choose, decide_plain, dense_base, finish, judge_topology, scan
 from sim.scheduler.node_order import NodeOrder, nodes_to_find
 from sim.scheduler.placing import place, unplace
+from sim.scheduler.plan import Plan, Planner, can_fuse
 from sim.scheduler.pod_info import PodInfo
 from sim.scheduler.preemption import BY_PREEMPTION, Evaluator, Preemption
 from sim.scheduler.profiles import Profile
@@ -67,6 +69,31 @@ class Composed:
     total: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
+_BLOCK = 1024
+"""Uniform numbers drawn at a time."""
+_NO_ROWS = np.zeros(0, np.int64)
+
+
+class _Scratch:
+    """Columns that the fused loops write."""
+
+    def __init__(self) -> None:
+        self.ok = np.zeros(0, np.uint8)
+        self.reserve(64)
+
+    def reserve(self, count: int) -> None:
+        """Make room for this many rows."""
+        if len(self.ok) >= count:
+            return
+        room = max(count, 2 * len(self.ok))
+        self.ok = np.zeros(room, np.uint8)
+        self.fits = np.zeros(room, np.uint8)
+        self.totals = np.zeros(room, np.int32)
+        self.rows = np.zeros(room, np.int64)
+        self.spread = np.zeros(room, np.float64)
+        self.affinity = np.zeros(room, np.int64)
+
+
 class Core:
     """kube-scheduler's decisions over columns.
 
@@ -108,6 +135,14 @@ class Core:
         self._takes: list[np.ndarray] = []
         self._start = 0
         self._nominations: dict[int, _Nomination] = {}
+        self.path = "full"
+        """How `schedule` decides: "composed" runs the plugins one by one, "full" the fused loops; same answers."""
+        self._planner = Planner(self.framework) if can_fuse(self.framework) else None
+        self._plans: dict[int, Plan] = {}
+        self._scratch = _Scratch()
+        self._report = np.zeros(4, np.int64)
+        self._uniforms: list[float] = []
+        self._drawn = 0
         self._rows_stamp = -1
         self._rows = np.zeros(0, np.int64)
 
@@ -138,9 +173,11 @@ class Core:
         """Replace the namespaces and their labels (for namespaceSelector)."""
         self.cluster.namespaces = {name: dict(of_name) for name, of_name in labels.items()}
         self.tallies.forget_all()
+        self.cluster.version += 1
 
     def set_service(self, namespace: str, name: str, selector: Pairs | None) -> None:
         """Add or change a service; None removes it."""
+        self.cluster.version += 1
         services = self.cluster.services.setdefault(namespace, {})
         if selector is None:
             services.pop(name, None)
@@ -149,6 +186,7 @@ class Core:
 
     def set_controller(self, kind: str, namespace: str, name: str, selector: LabelSelector | None) -> None:
         """Add or change a ReplicaSet, StatefulSet or ReplicationController; None removes it."""
+        self.cluster.version += 1
         controllers = self.cluster.controllers.setdefault(namespace, {})
         if selector is None:
             controllers.pop((kind, name), None)
@@ -198,7 +236,7 @@ class Core:
         places = self.placements
         places.check_placed(pod)
         spec = int(places.pods[SPEC, pod])
-        effects = self.tallies.effects(spec, places.pods[TERMINATING, pod] > 0)
+        effects = self.tallies.effects(spec, bool(places.pods[TERMINATING, pod]))
         unplace.fast(
             self.nodes.amounts, self.tallies.counts, places.pods, places.heads, self._takes[spec], effects, pod
         )
@@ -246,6 +284,14 @@ class Core:
         """The row of the node for a pod of this spec, or -1; details are in `last`.
 
         pod: its id, so that its own nomination is tried first and does not stand in its way."""
+        draw = self._uniform()
+        if self.path != "composed" and not self._nominations:
+            plan = self._plan(spec)
+            if plan is not None:
+                return self._schedule_fused(spec, pod, plan, draw)
+        return self._schedule_composed(spec, pod, draw)
+
+    def _schedule_composed(self, spec: int, pod: int, draw: float) -> int:
         result = self.compose(spec, pod)
         last = self.last = Last(spec, pod)
         last.processed, last.evaluated, last.feasible = result.processed, result.evaluated, len(result.found)
@@ -256,15 +302,92 @@ class Core:
             return -1
         if len(result.found) == 1:
             last.node, last.ties = int(result.found[0]), 1
-            if len(result.total):
-                last.top = int(result.total[0])
             return last.node
         last.scored = len(result.found)
         last.top = int(result.total.max())
         best = np.sort(result.found[result.total == last.top])
         last.ties = len(best)
-        last.node = int(best[self._draw(len(best))])
+        last.node = int(best[min(int(draw * len(best)), len(best) - 1)])
         return last.node
+
+    def _plan(self, spec: int) -> Plan | None:
+        """The plan of a spec, made again when nodes' own fields, terms or the cluster's objects changed."""
+        if self._planner is None:
+            return None
+        stamp = self.nodes.version + self.tallies.version + self.cluster.version
+        plan = self._plans.get(spec)
+        if plan is None or plan.stamp != stamp:
+            plan = self._planner.plan(self.cycle(spec), self.order.rows())
+            if plan is None:
+                return None
+            # making the plan may have counted new tallies
+            plan.stamp = self.nodes.version + self.tallies.version + self.cluster.version
+            self._plans[spec] = plan
+        return plan
+
+    def _schedule_fused(self, spec: int, pod: int, plan: Plan, draw: float) -> int:
+        """All nodes, or as many as sampling asks for, through the fused loops."""
+        last = self.last = Last(spec, pod, next_start=self._start)
+        if plan.rejected or not self.nodes.alive_count:
+            return -1
+        nodes, scratch, report = self.nodes, self._scratch, self._report
+        count = nodes.count
+        scratch.reserve(count)
+        walk = self.order.rows() if plan.walk is None else plan.walk
+        wanted = nodes_to_find(len(walk), self._percentage)
+        ok = plan.ok
+        if len(plan.rules):
+            ok = scratch.ok
+            ok[:count] = plan.ok
+            judge_topology.fast(
+                nodes.labels, self.tallies.counts, plan.masks, plan.rules, plan.itself, count, plan.sums, ok
+            )
+        if wanted >= len(walk):
+            last.processed = last.evaluated = len(walk)
+            if plan.plain:
+                decide_plain.fast(
+                    nodes.amounts, ok, plan.extra, plan.resources, count, scratch.fits, scratch.totals, draw,
+                    not self._random, _NO_ROWS, report,
+                )  # fmt: skip
+                return self._report_fused(last)
+            dense_base.fast(nodes.amounts, ok, plan.extra, plan.resources, count, scratch.fits, scratch.totals)
+            rows, found = _NO_ROWS, count
+        else:
+            found, last.processed, last.evaluated = scan.fast(
+                nodes.amounts, ok, plan.extra, plan.resources, walk, self._start % len(walk), wanted, scratch.rows,
+                scratch.totals,
+            )  # fmt: skip
+            rows = scratch.rows
+        if plan.plain:
+            choose.fast(scratch.totals, found, draw, not self._random, rows, report)
+        else:
+            finish.fast(
+                nodes.labels, self.tallies.counts, plan.masks, plan.statics, plan.soft, plan.points, plan.scores, count,
+                rows, found, scratch.totals, plan.sums, scratch.spread, scratch.affinity, draw, not self._random, report,
+            )  # fmt: skip
+        return self._report_fused(last)
+
+    def _report_fused(self, last: Last) -> int:
+        feasible, top, ties, chosen = self._report.tolist()
+        last.feasible, last.node = feasible, chosen
+        if self.nodes.alive_count:
+            self._start = last.next_start = (self._start + last.processed) % self.nodes.alive_count
+        if feasible > 1:
+            last.scored, last.top, last.ties = feasible, top, ties
+        elif feasible == 1:
+            last.ties = 1
+        return chosen
+
+    def _uniform(self) -> float:
+        """One uniform number a decision, drawn in blocks."""
+        if not self._random:
+            return 0.0
+        if self._drawn == len(self._uniforms):
+            assert self._rng is not None
+            self._uniforms = self._rng.random(_BLOCK).tolist()
+            self._drawn = 0
+        self._drawn += 1
+        return self._uniforms[self._drawn - 1]
 
     def compose(self, spec: int, pod: int = -1, *, score_single: bool = False) -> Composed:
         """One cycle through the plugins, without choosing: the truth that the fast paths must equal."""
@@ -322,11 +445,6 @@ class Core:
                 found.setdefault(nomination.node, []).append(theirs)
         return found
 
-    def _draw(self, ties: int) -> int:
-        if not self._random or ties == 1:
-            return 0
-        assert self._rng is not None
-        return int(self._rng.random() * ties)
 
     # -- why not -------------------------------------------------------------------------------------------------
 

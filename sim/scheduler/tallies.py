@@ -230,9 +230,9 @@ class Tallies:
             self._attracting.append(info)
 
     @property
-    def term_version(self) -> int:
-        """Counts the specs whose affinity terms can bear on other pods."""
-        return len(self._repelling) + len(self._attracting)
+    def version(self) -> int:
+        """Counts what makes remembered slots and keys stale: slots that changed hands, new specs with terms."""
+        return self.epoch + len(self._repelling) + len(self._attracting)
 
     def repelling_keys(self, pod: PodInfo) -> list[str]:
         """Topology keys of required anti-affinity terms, of any known spec, that match a pod."""

@@ -192,6 +192,12 @@ def compare_eval(scenario: Mapping[str, Any], kubernetes: str) -> Iterator[tuple
     chosen = core.schedule(spec)
     if chosen != (min(expect["top"]) if expect.get("top") else -1):
         yield "chosen", f"{chosen}, not the lowest of {expect.get('top')}"
+    if len(found) > 1 and (core.last.feasible, core.last.ties, core.last.top) != (
+        len(found),
+        len(expect["top"]),
+        max(expect["total"]),
+    ):
+        yield "schedule", f"{core.last}, not {len(found)} feasible, {len(expect['top'])} ties of {max(expect['total'])}"
     if "fitError" in expect and core.fit_error() != expect["fitError"]:
         yield "fitError", f"{core.fit_error()!r}, not {expect['fitError']!r}"
     for row, reasons in (expect.get("reasons") or {}).items():

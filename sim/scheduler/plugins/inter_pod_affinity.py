@@ -199,12 +199,13 @@ class InterPodAffinity(Plugin):
 
     # -- score ---------------------------------------------------------------------------------------------------
 
-    def pre_score(self, cycle: Cycle, rows: np.ndarray) -> Status | None:
-        pod = cycle.pod
+    def points_tallies(self, pod: PodInfo, tallies: Tallies) -> list[AffinityPoints]:
+        """The tallies that make a pod's score, one a topology key; none when existing preferences are to be ignored."""
         own = bool(pod.preferred_affinity or pod.preferred_anti)
-        tallies: list[AffinityPoints] = []
-        if own or not self.ignore_existing:
-            tallies = points_keys(pod, cycle.tallies, self.hard_weight)
+        return points_keys(pod, tallies, self.hard_weight) if own or not self.ignore_existing else []
+
+    def pre_score(self, cycle: Cycle, rows: np.ndarray) -> Status | None:
+        tallies = self.points_tallies(cycle.pod, cycle.tallies)
         cycle.scratch[self.name + ".score"] = tallies
         if self.arithmetic == "1.34" and not self._any_pair(cycle, tallies):
             return Status(SKIP)

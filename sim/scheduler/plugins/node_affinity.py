@@ -11,6 +11,7 @@ from sim.base.errors import Problems
 from sim.kernels import kernel
 from sim.kernels.columns import default_normalize
 from sim.scheduler.framework import PLUGINS, SKIP, UNRESOLVABLE, Cycle, Plugin, Status
+from sim.scheduler.pod_info import PodInfo
 from sim.state.api import pod_spec_from_fields
 from sim.state.nodes import NAME_COLUMN, NodeTable
 from sim.state.objects import Affinity, NodeSelectorTerm, Pairs, PodSpec, PreferredNodeTerm, Requirement
@@ -146,17 +147,18 @@ class NodeAffinity(Plugin):
         what = "node affinity/selector" if self.arithmetic == "1.34" else "node affinity"
         return [f"node(s) didn't match Pod's {what}"]
 
-    def _preferred(self, cycle: Cycle) -> tuple[PreferredNodeTerm, ...]:
-        affinity = cycle.pod.spec.affinity
+    def preferred(self, pod: PodInfo) -> tuple[PreferredNodeTerm, ...]:
+        """The preferred terms that count for a pod: the added ones and its own."""
+        affinity = pod.spec.affinity
         return (*self.added_preferred, *(affinity.node_preferred if affinity is not None else ()))
 
     def pre_score(self, cycle: Cycle, rows: np.ndarray) -> Status | None:
-        if self.arithmetic == "1.34" and not self._preferred(cycle):
+        if self.arithmetic == "1.34" and not self.preferred(cycle.pod):
             return Status(SKIP)
         return None
 
     def score(self, cycle: Cycle, rows: np.ndarray) -> np.ndarray:
-        return preferred_points(cycle.nodes, self._preferred(cycle))[rows]
+        return preferred_points(cycle.nodes, self.preferred(cycle.pod))[rows]
 
     def normalize_score(self, cycle: Cycle, rows: np.ndarray, scores: np.ndarray) -> np.ndarray:
         return default_normalize(scores, self.top, False)

@@ -246,7 +246,7 @@ class PodTopologySpread(Plugin):
             return Status(SKIP)
         nodes = cycle.nodes
         match = required_match(nodes, cycle.pod.spec)
-        all_keys = _with_all_keys(nodes, constraints)
+        all_keys = with_all_keys(nodes, constraints)
         states = []
         for constraint in constraints:
             eligible = self.eligible(nodes, cycle.pod, constraint, match) & all_keys
@@ -308,7 +308,7 @@ class PodTopologySpread(Plugin):
         match = required_match(nodes, cycle.pod.spec)
         all_keys = np.ones(nodes.count, np.uint8)
         if self.needs_all_keys(cycle.pod):
-            all_keys = _with_all_keys(nodes, constraints)
+            all_keys = with_all_keys(nodes, constraints)
         scored = rows[all_keys[rows] != 0]
         cycle.scratch[self.name + ".ignored"] = all_keys[rows] == 0
         points = np.zeros(len(rows), np.float64)
@@ -338,7 +338,8 @@ class PodTopologySpread(Plugin):
         return spread_normalize(scores, cycle.scratch[self.name + ".ignored"], self.top)
 
 
-def _with_all_keys(nodes: NodeTable, constraints: tuple[Constraint, ...]) -> np.ndarray:
+def with_all_keys(nodes: NodeTable, constraints: tuple[Constraint, ...]) -> np.ndarray:
+    """uint8, one a table row: does the node have the topology keys of all constraints?"""
     found = np.ones(nodes.count, np.uint8)
     for constraint in constraints:
         found &= nodes.label_codes(constraint.key) >= 0
