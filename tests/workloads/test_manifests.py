@@ -420,3 +420,15 @@ def test_yaml_is_read_as_kubectl_reads_it(read):
         read("kind: Pod\nkind: Node\n")
     with pytest.raises(InputError, match="recursive"):
         read("&a\nkind: List\nitems: [*a]\n")
+
+
+def test_json_files(tmp_path):
+    file = tmp_path / "pods.json"
+    file.write_text('{"kind": "NamespaceList", "apiVersion": "v1", "items": [{"metadata": {"name": "a"}}]}')
+    assert [each.name for each in load_manifests(file).namespaces] == ["a"]
+    file.write_text('{"kind": "Pod",\n "kind": "Node"}')
+    with pytest.raises(InputError, match=r"pods\.json: the key 'kind' stands twice"):
+        load_manifests(file)
+    file.write_text('{"kind":\n ]}')
+    with pytest.raises(InputError, match=r"pods\.json:2:2: is not JSON"):
+        load_manifests(file)
