@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import inf
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -112,8 +111,8 @@ def _quotas(cluster: Cluster) -> list[str]:
 
 
 def _images(cluster: Cluster) -> list[str]:
-    """Bytes on the nodes = bytes sent for finished pulls."""
+    """What pulls stored on nodes has been sent, and is there: no image is present before its last byte."""
     size = {name: image.size_bytes for name, image in cluster.scenario.images.items()}
-    stored = sum(size[image] for node in cluster.kubelets.nodes.values() for image in node.images)
-    sent = cluster.registry.sent_bytes
-    return [] if stored <= sent < inf else [f"images: {stored} bytes on nodes, {sent} sent"]
+    stored, sent = cluster.registry.stored_bytes, cluster.registry.sent_bytes
+    held = sum(size[image] for node in cluster.kubelets.nodes.values() for image in node.images)
+    return [] if stored <= min(sent, held) else [f"images: {stored} bytes stored by pulls, {sent} sent, {held} on nodes"]

@@ -189,7 +189,8 @@ class Cluster:
         sizes = {name: image.size_bytes for name, image in scenario.images.items()}
         self.registry = Registry(clock, scenario.registry, sizes, scenario.network.nic_bytes_per_s)
         self.kubelets = Kubelets(clock, spec, [node.spec.name for node in self.nodes],
-                                 np.array([node.cores for node in self.nodes]), pods, streams)
+                                 np.array([node.cores for node in self.nodes]), pods, streams,
+                                 {name: image.present_share for name, image in scenario.images.items()})
         containers = [(*template.init_containers, *template.containers) for template in load.templates]
         images = [tuple(c.image for c in of_pod if c.image in sizes) for of_pod in containers]
         self.unlisted_images = {c.image for of_pod in containers for c in of_pod if c.image and c.image not in sizes}

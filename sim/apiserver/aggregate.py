@@ -2,7 +2,7 @@
 
 100,000 nodes that renew their leases are not 100,000 processes but one, which every tick puts the exact
 number of requests due on the same seats, cores and log. What this changes: requests of one tick arrive
-together instead of spread over the tick, so a tick is kept short (a few requests, or 20 ms).
+together instead of spread over the tick, so a tick is kept short, and one request long where they are rare.
 """
 
 from __future__ import annotations
@@ -14,21 +14,19 @@ from simpy.events import Event
 
 from sim.apiserver.pipeline import ApiServer
 from sim.apiserver.request import RENEW_LEASE, Operation
-from sim.engine.clock import Clock
+from sim.engine.clock import Alarm, Clock
 
-SHORTEST_TICK_S = 0.02
-REQUESTS_PER_TICK = 5
-"""A tick is as long as it takes for about this many to fall due, but not shorter than the shortest."""
+TICK_S = 0.01
+"""Length of a tick: about the time of a few writes, so that others hardly notice that a tick's requests come together."""
 
 
 class Aggregate:
-    """Requests counted up by `add` and sent together every tick; what is refused with 429 goes again in the next."""
+    """Requests counted up by `add` and sent together a tick later; what is refused with 429 goes again in the next."""
 
-    def __init__(self, clock: Clock, server: ApiServer, user: str, tick_s: float = 0.1) -> None:
+    def __init__(self, clock: Clock, server: ApiServer, user: str) -> None:
         self._clock = clock
         self._server = server
         self._user = user
-        self._tick_s = tick_s
         self._due: dict[Operation, int] = {}
         self._armed = False
 
@@ -38,13 +36,18 @@ class Aggregate:
             self._due[operation] = self._due.get(operation, 0) + count
             if not self._armed:
                 self._armed = True
-                self._clock.at(self._tick_s, self._send)
+                self._clock.at(TICK_S, self._tick)
 
-    def _send(self, _: Event) -> None:
+    def send(self, operation: Operation, count: int) -> None:
+        """Send `count` requests now."""
+        if count:
+            self._clock.start(self._serve(operation, count))
+
+    def _tick(self, _: Alarm) -> None:
         self._armed = False
         due, self._due = self._due, {}
         for operation, count in due.items():
-            self._clock.start(self._serve(operation, count))
+            self.send(operation, count)
 
     def _serve(self, operation: Operation, count: int) -> Generator[Event, Any, None]:
         served = yield from self._server.serve_many(operation, self._user, count)
@@ -54,12 +57,11 @@ class Aggregate:
 def renew_leases(clock: Clock, server: ApiServer, nodes: int, period_s: float) -> Generator[Event, Any, None]:
     """Process: every node renews its lease once a period, evenly spread over it."""
     rate_per_s = nodes / period_s
-    tick_s = max(SHORTEST_TICK_S, REQUESTS_PER_TICK / rate_per_s)
-    leases = Aggregate(clock, server, "system:node", tick_s)
-    ticks = sent = 0
+    tick_s = max(TICK_S, 1 / rate_per_s)
+    leases = Aggregate(clock, server, "system:node")
+    sent = 0
     while True:
         yield clock.timeout(tick_s)
-        ticks += 1
-        due = int(ticks * tick_s * rate_per_s)
-        leases.add(RENEW_LEASE, due - sent)
+        due = round(clock._now * rate_per_s)
+        leases.send(RENEW_LEASE, due - sent)
         sent = due

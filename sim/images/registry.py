@@ -21,6 +21,8 @@ class Registry:
         self._size_bytes = size_bytes
         self.uplink = Uplink(clock, "registry uplink", spec.bandwidth_bytes_per_s, receiver_bytes_per_s)
         self.sent_bytes = 0
+        self.stored_bytes = 0
+        """Bytes of images that pulls have brought onto nodes whole."""
         self.pulls = 0
 
     def pull(self, node: Node, image: str) -> Generator[Event, object, None]:
@@ -31,4 +33,5 @@ class Registry:
         self.sent_bytes += size
         yield node.machine.work(size / self._spec.unpack_bytes_per_s)
         node.images.add(image)
+        self.stored_bytes += size
         self.pulls += 1

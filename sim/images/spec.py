@@ -9,6 +9,7 @@ class ImageSpec(Spec):
     """One image: its compressed size and how often it is asked for."""
 
     size_bytes: int = param(..., "compressed size, as pulled", ge=0, le=2**50)
+    present_share: float = param(0.0, "share of the nodes that hold it when the run begins, drawn for each node", ge=0, le=1)
     popularity: float = param(1.0, "relative weight when a workload draws an image", ge=0)
 
 

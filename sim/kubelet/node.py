@@ -20,7 +20,7 @@ class Node:
     """One node with its kubelet's state. Made when its first pod arrives: an idle node costs nothing."""
 
     __slots__ = ("_samplers", "_streams", "clock", "client_limit", "images", "index", "machine", "name", "network_lock",
-                 "ports", "pull_lock", "relist_phase_s", "status_lock", "status_phase_s")
+                 "ports", "pull_lock", "relist_phase_s", "rules_lock", "status_lock", "status_phase_s")
 
     def __init__(self, clock: Clock, index: int, name: str, cores: float, spec: KubeletSpec, streams: Streams,
                  samplers: dict[str, Sampler], relist_phase_s: float, status_phase_s: float) -> None:
@@ -31,6 +31,8 @@ class Node:
         self.client_limit = TokenBucket(clock, name, "kubelet", spec.qps, spec.burst)
         self.network_lock = Semaphore(clock, name, "network", 1)
         """The kernel's rtnl lock."""
+        self.rules_lock = Semaphore(clock, name, "network", 1)
+        """The lock of iptables' tables."""
         self.pull_lock = Semaphore(clock, name, "images", 1)
         self.status_lock = Semaphore(clock, name, "kubelet", 1)
         """The status manager sends one pod's status at a time."""
@@ -42,12 +44,16 @@ class Node:
         self._streams = streams
         self._samplers = samplers
 
-    def wait(self, stream: str, dist: Distribution) -> Timeout:
-        """A wait drawn from `dist`; one stream a cause, shared by all nodes."""
+    def draw(self, stream: str, dist: Distribution) -> float:
+        """A value drawn from `dist`; one stream a cause, shared by all nodes."""
         sampler = self._samplers.get(stream)
         if sampler is None:
             sampler = self._samplers[stream] = Sampler(dist, self._streams(stream))
-        return self.clock.timeout(sampler())
+        return sampler()
+
+    def wait(self, stream: str, dist: Distribution) -> Timeout:
+        """A wait drawn from `dist`."""
+        return self.clock.timeout(self.draw(stream, dist))
 
     def turn(self) -> Generator[Event, Any, None]:
         """Wait for the kubelet's client rate limit."""

@@ -120,7 +120,7 @@ class PodWorkers:
         self._on_gone(pod)
 
     def _end(self, node: Node, pod: int) -> None:
-        if pod not in self._doomed:
+        if pod not in self._doomed and self._pods.ids["phase"][pod] != Phase.DELETED:  # a killed pod ends no more
             self._pods.times["finished_s"][pod] = self._clock._now
             self._clock.start(self._finish(node, pod))
 
