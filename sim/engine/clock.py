@@ -76,6 +76,14 @@ class Alarm:
         self.callbacks: list[Callable[[Alarm], None]] | None = [action]
 
 
+def when(event: Event, action: Callable[[Event], None]) -> None:
+    """Call `action(event)` when the event happens; at once if it already has."""
+    if event.callbacks is None:
+        action(event)
+    else:
+        event.callbacks.append(action)
+
+
 class Clock(simpy.Environment):
     """Simulated time in seconds from 0. `events` counts every event processed: an exact measure of work."""
 
@@ -95,7 +103,7 @@ class Clock(simpy.Environment):
     def at(self, delay_s: float, action: Callable[[Alarm], None]) -> Alarm:
         """Call `action(alarm)` after `delay_s`; returns the alarm, by which the caller may know it again."""
         alarm = Alarm(action)
-        heappush(self._queue, (self._now + delay_s, NORMAL, next(self._eid), alarm))
+        heappush(self._queue, (self._now + delay_s, NORMAL, next(self._eid), alarm))  # type: ignore[misc]
         return alarm
 
     def run_until(self, end_s: float, progress: Callable[[], None] | None = None) -> bool:

@@ -40,7 +40,8 @@ class Machine:
     name: as in results. cores: number of cores. speed: core seconds of reference work done in one second.
     """
 
-    __slots__ = ("_alarm", "_alarm_at", "_clock", "_jobs", "_order", "_rate", "_speed", "_threads", "_virtual", "cores", "meter")
+    __slots__ = ("_alarm", "_alarm_at", "_clock", "_jobs", "_order", "_rate", "_speed", "_threads", "_virtual", "cores",
+                 "meter")
 
     def __init__(self, clock: Clock, name: str, room: str, cores: float, speed: float = 1.0) -> None:
         self._clock = clock
@@ -71,6 +72,10 @@ class Machine:
         """Put work on the cores that nobody waits for."""
         if cpu_s > 0:
             self._add(cpu_s, threads, None)
+
+    def stretch(self) -> float:
+        """Seconds that one core second of a thread takes at the present load."""
+        return max(1.0, self._threads / self.cores) / self._speed
 
     def _add(self, cpu_s: float, threads: int, event: Event | None) -> None:
         self._advance()
@@ -119,7 +124,7 @@ class Machine:
         self._alarm, self._alarm_at = None, inf
         self._advance()
         jobs = self._jobs
-        due = self._virtual + TOLERANCE_S
+        due = self._virtual + max(TOLERANCE_S, self._clock._now * CLOCK_STEPS)  # less would not move the clock
         threads = self._threads
         done = []
         while jobs and jobs[0][0] <= due:

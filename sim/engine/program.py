@@ -46,5 +46,15 @@ class Program:
             event.callbacks.append(self._done)
         return event
 
+    def load(self, cpu_s: float) -> float:
+        """Work that nobody waits for; returns its core seconds, with the wake-up if there was one."""
+        before = self.cpu_s
+        self.work(cpu_s)
+        return self.cpu_s - before
+
+    def stretch(self) -> float:
+        """Seconds that one core second takes at the machine's present load."""
+        return self.machine.stretch()
+
     def _done(self, _: Event) -> None:
         self._active -= 1
