@@ -61,6 +61,8 @@ class PodControl:
         if phase in (Phase.WAITING, Phase.REFUSED) or not isnan(self._pods.times["delete_requested_s"][pod]):
             return
         yield from client.turn()
+        if not isnan(self._pods.times["delete_requested_s"][pod]):
+            return  # somebody else, such as another preemptor, was faster
         self._pods.times["delete_requested_s"][pod] = self._clock._now
         yield from client.send(MARK_POD_DELETED, self._templates[self._pods.ids["template"][pod]].namespace)
         if self._pods.ids["phase"][pod] == Phase.PENDING:
