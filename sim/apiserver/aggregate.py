@@ -16,7 +16,7 @@ from sim.apiserver.pipeline import ApiServer
 from sim.apiserver.request import RENEW_LEASE, Operation
 from sim.engine.clock import Alarm, Clock
 
-TICK_S = 0.01
+TICK_S = 0.02
 """Length of a tick: about the time of a few writes, so that others hardly notice that a tick's requests come together."""
 
 

@@ -124,8 +124,11 @@ class Clock(simpy.Environment):
                     callback(event)
                 if not event._ok and not hasattr(event, "_defused"):
                     raise event._value
-                if progress is not None and count % PROGRESS_EVERY == 0:
-                    progress()
+                if count == PROGRESS_EVERY:
+                    self.events += count
+                    count = 0
+                    if progress is not None:
+                        progress()
         finally:
             self.events += count
         if end_s != inf:

@@ -56,7 +56,7 @@ def test_twin(monkeypatch):
     twin_renewals, twin_used, twin_mean_s, twin_p95_s, twin_events = run(monkeypatch, renew_one_by_one)
     # The same work: exact but for renewals under way at the end. Those of a tick share an fsync, so etcd needs less.
     assert renewals == pytest.approx(twin_renewals, abs=10)
-    assert used == pytest.approx(twin_used, rel=0.06)
+    assert used == pytest.approx(twin_used, rel=0.08)
     # Its price: what others wait for moves by a few percent.
     assert mean_s == pytest.approx(twin_mean_s, rel=0.08)
     assert p95_s == pytest.approx(twin_p95_s, rel=0.15)
