@@ -58,7 +58,11 @@ def _number(value: float) -> str:
 
 
 def _share(value: float) -> str:
-    return "–" if value != value else f"{value:.0%}" if value >= 0.0995 or value == 0 else f"{value:.1%}"
+    if value != value:
+        return "–"
+    if 0 < value < 0.0005:
+        return "< 0.1%"
+    return f"{value:.0%}" if value >= 0.0995 or value == 0 else f"{value:.1%}"
 
 
 def _environment() -> Environment:

@@ -7,7 +7,7 @@ points. Colours belong to rooms (components), the same in every figure, in two s
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,6 +45,8 @@ WIDTH_IN = 8.2
 """Figures are drawn for a text column of this width."""
 CURVE_POINTS = 400
 """Most points a curve is drawn with."""
+VISIBLE = 1e-3
+"""A queue or a utilisation that never rose above this would be a flat line."""
 MOST_LINES = 6
 """More lines than this in one figure cannot be told apart."""
 
@@ -252,7 +254,7 @@ class Plots:
         with rc_context(STYLE):
             figure = Plot(figsize=(WIDTH_IN, 0.9 + 1.05 * ((len(chosen) + 1) // 2 or 1)))
             if not chosen:
-                return _nothing(figure, "no queue was sampled")
+                return _nothing(figure, "nothing ever waited")
             rows = (len(chosen) + 1) // 2
             panels = figure.subplots(rows, 2, sharex=True, squeeze=False).ravel()
             for axes, column, colour in zip(panels, chosen, LINE_COLOURS, strict=False):
@@ -261,7 +263,8 @@ class Plots:
                 )
                 axes.fill_between(time, length, color=colour, alpha=0.18, linewidth=0)
                 axes.plot(time, length, color=colour, linewidth=1.3)
-                axes.set_title(f"{label_of(column)} ({column.unit})", fontsize=9)
+                unit = "" if column.unit == "count" else f" ({column.unit})"
+                axes.set_title(f"{label_of(column)}{unit}", fontsize=9)
                 axes.set_ylim(0, max(float(length.max()) * 1.1, 1.0))
                 axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
                 axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
@@ -280,7 +283,7 @@ class Plots:
         with rc_context(STYLE):
             figure = Plot(figsize=(WIDTH_IN, 3.3))
             if not chosen:
-                return _nothing(figure, "no utilisation was sampled")
+                return _nothing(figure, "nothing was ever in use")
             axes = figure.subplots()
             for column, colour in zip(chosen, LINE_COLOURS, strict=False):
                 values = np.asarray(record.series[column.name], np.float64)
@@ -290,7 +293,7 @@ class Plots:
                     share,
                     color=colour,
                     linewidth=1.3,
-                    label=f"{label_of(column)}: mean {values.mean():.0%}, peak {values.max():.0%}",
+                    label=f"{label_of(column)}: mean {_percent(values.mean())}, peak {_percent(values.max())}",
                 )
             axes.set_ylim(0, 1.03)
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
@@ -337,13 +340,12 @@ class Plots:
         for name in FIGURES:
             yield name, getattr(self, name)()
 
-    def _levels(self, endings: tuple[str, ...], weight: object) -> list[Column]:
-        """The sampled series of a kind that weigh most, in the order of the record."""
-        record = self._result.record
-        if not len(record.series["time_s"]):
-            return []
-        columns = [column for column in record.series_columns if column.name.endswith(endings)]
-        heaviest = sorted(columns, key=lambda c: -weight(np.asarray(record.series[c.name])))[:MOST_LINES]  # type: ignore[operator]
+    def _levels(self, endings: tuple[str, ...], weight: Callable[[np.ndarray], float]) -> list[Column]:
+        """The sampled series of a kind that weigh most, in the order of the record, without those that stayed at 0."""
+        series = self._result.record.series
+        columns = [column for column in self._result.record.series_columns if column.name.endswith(endings)]
+        used = [column for column in columns if len(series["time_s"]) and series[column.name].max() > VISIBLE]
+        heaviest = sorted(used, key=lambda column: -weight(series[column.name]))[:MOST_LINES]
         return [column for column in columns if column in heaviest]
 
     def _time_axis(self, axes: Axes, label: str) -> None:
@@ -361,6 +363,10 @@ FIGURES: Sequence[str] = ("startup_breakdown", "startup_cdf", "latency_cdf", "qu
 
 def _q(values: np.ndarray, probability: float) -> str:
     return seconds_text(float(quantiles(values, (probability,))[0]))
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share >= 0.0995 else f"{share:.1%}"
 
 
 def _nothing(figure: Figure, why: str) -> Figure:

@@ -69,3 +69,10 @@ def test_thinning_keeps_both_ends() -> None:
     assert (kept[0], kept[-1]) == (0, 9_999)
     assert len(kept) <= CURVE_POINTS
     assert thinned(np.arange(3)).tolist() == [0, 1, 2]
+
+
+def test_a_queue_that_stayed_empty_has_no_panel() -> None:
+    record = make_record(pods=20)
+    record.series["apiserver_waiting"][:] = 0.0
+    titles = [axes.get_title(loc="left") for axes in Result(record).plot.queues().axes if axes.get_visible()]
+    assert titles == ["scheduling queue (pods)", "bind rate limit (pods)"]
