@@ -12,7 +12,7 @@ from sim.base.errors import Problems
 from sim.base.fields import Named, QuantityText
 from sim.base.spec import Spec, param
 from sim.base.units import parse_amount, parse_quantity
-from sim.state.api import dns_label_fault, is_native_resource, label_key_fault, label_value_fault
+from sim.state.names import dns_label_fault, is_native_resource, label_key_fault, label_value_fault
 from sim.state.objects import NodeSpec, Taint, pairs, quantities
 
 K20 = "Kubernetes 1.20 source, kubelet defaults"
@@ -50,11 +50,16 @@ class PoolSpec(Spec):
 
     count: int = param(1, "nodes in the pool; its weight where `nodes.count` is set", ge=0, le=1_000_000)
     allocatable: dict[LabelKey, QuantityText] = param(
-        DEFAULT_ALLOCATABLE, "what a node gives to pods, as a v1 Node says it; extended resources are whole numbers",
-        source="8 cores and 32 GiB: our choice; " + K20)
+        DEFAULT_ALLOCATABLE,
+        "what a node gives to pods, as a v1 Node says it; extended resources are whole numbers",
+        source="8 cores and 32 GiB: our choice; " + K20,
+    )
     cores: float | None = param(
-        None, "processor cores that kubelet, runtime and pulls share on a node; null: as many as allocatable cpu",
-        gt=0, le=4096)
+        None,
+        "processor cores that kubelet, runtime and pulls share on a node; null: as many as allocatable cpu",
+        gt=0,
+        le=4096,
+    )
     zones: tuple[LabelValue, ...] = param(("zone-1",), "zones that the nodes are put in by turns", min_length=1)
     region: LabelValue = param("region-1", "the zones' region")
     labels: dict[LabelKey, LabelValue] = param({}, "further labels of each node")
@@ -100,15 +105,22 @@ class NodesSpec(Spec):
 
     from_workload: bool = param(False, "take the nodes that a recorded workload brings; then no pools and no count")
     count: int | None = param(
-        None, "nodes in all; the pools' counts are then weights (largest remainder). null: each pool's own count",
-        ge=1, le=1_000_000)
+        None,
+        "nodes in all; the pools' counts are then weights (largest remainder). null: each pool's own count",
+        ge=1,
+        le=1_000_000,
+    )
     pools: Named[PoolSpec] = param({}, "pools by name; none: one pool, `general`, of the default shape")
     zone_labels: tuple[LabelKey, ...] = param(
-        ("topology.kubernetes.io/zone",), "labels that carry a node's zone",
-        source="Kubernetes well-known labels: topology.kubernetes.io since 1.17, failure-domain.beta before")
+        ("topology.kubernetes.io/zone",),
+        "labels that carry a node's zone",
+        source="Kubernetes well-known labels: topology.kubernetes.io since 1.17, failure-domain.beta before",
+    )
     region_labels: tuple[LabelKey, ...] = param(
-        ("topology.kubernetes.io/region",), "labels that carry a node's region",
-        source="Kubernetes well-known labels: topology.kubernetes.io since 1.17, failure-domain.beta before")
+        ("topology.kubernetes.io/region",),
+        "labels that carry a node's region",
+        source="Kubernetes well-known labels: topology.kubernetes.io since 1.17, failure-domain.beta before",
+    )
 
     @property
     def all_pools(self) -> dict[str, PoolSpec]:
@@ -161,15 +173,27 @@ class NodesSpec(Spec):
         """Add what does not go together."""
         if self.from_workload:
             if self.pools:
-                problems.add(f"{path}.pools", list(self.pools), "must be empty where the nodes come with the workload",
-                             f"set {path}.from_workload to false, or remove the pools")
+                problems.add(
+                    f"{path}.pools",
+                    list(self.pools),
+                    "must be empty where the nodes come with the workload",
+                    f"set {path}.from_workload to false, or remove the pools",
+                )
             if self.count is not None:
-                problems.add(f"{path}.count", self.count, "must be null where the nodes come with the workload",
-                             f"set {path}.from_workload to false, or remove the count")
+                problems.add(
+                    f"{path}.count",
+                    self.count,
+                    "must be null where the nodes come with the workload",
+                    f"set {path}.from_workload to false, or remove the count",
+                )
             return
         if not sum(self.pool_counts().values()):
-            problems.add(f"{path}.pools", {name: pool.count for name, pool in self.pools.items()},
-                         "make a cluster of 0 nodes", "give a pool a count of at least 1")
+            problems.add(
+                f"{path}.pools",
+                {name: pool.count for name, pool in self.pools.items()},
+                "make a cluster of 0 nodes",
+                "give a pool a count of at least 1",
+            )
         for name in self.pools:
             if fault := dns_label_fault(name):
                 problems.add(f"{path}.pools", name, fault, "the pool's name begins its nodes' names")

@@ -14,7 +14,7 @@ from sim.base.errors import Problems, near_miss
 from sim.base.plugin import Catalog
 from sim.base.spec import Spec, param
 from sim.base.units import format_amount, parse_amount
-from sim.state.api import is_extended_resource
+from sim.state.names import is_extended_resource
 from sim.state.objects import Container, Quantities, quantities
 from sim.workload import Setting
 from workloads.images import check_image

@@ -26,6 +26,16 @@ from typing import Any
 
 from sim.base.errors import Problems, near_miss
 from sim.base.units import format_amount, parse_amount, parse_quantity
+from sim.state.names import (
+    dns_label_fault,
+    dns_subdomain_fault,
+    is_extended_resource,
+    is_huge_page,
+    is_pod_level_resource,
+    label_key_fault,
+    label_value_fault,
+    may_overcommit,
+)
 from sim.state.objects import (
     Affinity,
     Container,
@@ -61,72 +71,6 @@ def base_units(resource: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError(f"must be an integer in base units of {resource}")
     return value
-
-
-# --- names and labels (apimachinery validation) -----------------------------------------------------------------------
-
-_NAME_PART = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?", re.ASCII)
-_DNS_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?", re.ASCII)
-_DNS_SUBDOMAIN = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*", re.ASCII)
-
-
-def dns_label_fault(text: str) -> str:
-    """The rule that a DNS label (namespace and container names) breaks, or an empty string."""
-    if len(text) <= 63 and _DNS_LABEL.fullmatch(text):
-        return ""
-    return "must be 1 to 63 lower-case letters, digits or '-', starting and ending with a letter or digit"
-
-
-def dns_subdomain_fault(text: str) -> str:
-    """The rule that a DNS subdomain (names of pods and nodes) breaks, or an empty string."""
-    if len(text) <= 253 and _DNS_SUBDOMAIN.fullmatch(text):
-        return ""
-    return (
-        "must be 1 to 253 lower-case letters, digits, '-' or '.', each part starting and ending with a letter or digit"
-    )
-
-
-def label_key_fault(text: str) -> str:
-    """The rule that a label key (a qualified name, `[prefix/]name`) breaks, or an empty string."""
-    prefix, slash, name = text.rpartition("/")
-    if slash and (not prefix or dns_subdomain_fault(prefix)):
-        return "must have a DNS subdomain before its one '/'"
-    if len(name) <= 63 and _NAME_PART.fullmatch(name):
-        return ""
-    return "must have a name of 1 to 63 letters, digits, '-', '_' or '.', starting and ending with a letter or digit"
-
-
-def label_value_fault(text: str) -> str:
-    """The rule that a label value breaks, or an empty string."""
-    if text == "" or (len(text) <= 63 and _NAME_PART.fullmatch(text)):
-        return ""
-    return "must be empty or at most 63 letters, digits, '-', '_' or '.', starting and ending with a letter or digit"
-
-
-# --- resources --------------------------------------------------------------------------------------------------------
-
-
-def is_native_resource(name: str) -> bool:
-    """Kubernetes' own resource: no domain, or one under kubernetes.io."""
-    return "/" not in name or "kubernetes.io/" in name
-
-
-def is_extended_resource(name: str) -> bool:
-    """A resource under someone's own domain, such as nvidia.com/gpu: whole numbers, requests equal to limits."""
-    return not is_native_resource(name) and not name.startswith("requests.") and not label_key_fault(f"requests.{name}")
-
-
-def _is_huge_page(name: str) -> bool:
-    return name.startswith("hugepages-")
-
-
-def _may_overcommit(name: str) -> bool:
-    """Whether a limit may exceed the request."""
-    return is_native_resource(name) and not _is_huge_page(name)
-
-
-def _at_pod_level(name: str) -> bool:
-    return name in ("cpu", "memory") or _is_huge_page(name)
 
 
 def _sum_containers(containers: Iterable[Container], inits: Iterable[Container]) -> dict[str, int]:
@@ -328,12 +272,12 @@ class Reader:
         if self.validate:
             for name, amount in requests.items():
                 limit = limits.get(name)
-                if limit is None and not _may_overcommit(name):
+                if limit is None and not may_overcommit(name):
                     self.fault(f"{path}.limits[{name}]", None, f"must be given: {name} cannot be overcommitted")
                 elif limit is not None and amount > limit:
                     rule = f"must be at most the limit of {format_amount(name, limit)}"
                     self.fault(f"{path}.requests[{name}]", format_amount(name, amount), rule)
-                elif limit is not None and amount < limit and not _may_overcommit(name):
+                elif limit is not None and amount < limit and not may_overcommit(name):
                     rule = f"must equal the limit of {format_amount(name, limit)}: {name} cannot be overcommitted"
                     self.fault(f"{path}.requests[{name}]", format_amount(name, amount), rule)
         return requests, limits
@@ -346,7 +290,7 @@ class Reader:
                 for name in amounts:
                     self._container_resource_name(name, f"{path}.{group}[{name}]")
             names = requests.keys() | limits.keys()
-            if any(map(_is_huge_page, names)) and not names & {"cpu", "memory"}:
+            if any(map(is_huge_page, names)) and not names & {"cpu", "memory"}:
                 self.fault(path, sorted(names), "must ask for cpu or memory beside huge pages")
         for name, amount in limits.items():
             requests.setdefault(name, amount)
@@ -356,7 +300,7 @@ class Reader:
         standard = ("cpu", "memory", "ephemeral-storage")
         if rule := label_key_fault(name):
             self.fault(path, name, rule)
-        elif "/" not in name and name not in standard and not _is_huge_page(name):
+        elif "/" not in name and name not in standard and not is_huge_page(name):
             rule = "must be a standard resource, or have a domain such as nvidia.com/gpu"
             self.problems.add(path, name, rule, near_miss(name, standard))
 
@@ -695,20 +639,22 @@ class Reader:
         requests, limits = self.resource_pair(value, path)
         together = _sum_containers(containers, inits)
         for name, amount in together.items() if requests or limits else ():
-            if _is_huge_page(name) and name not in requests:
+            if is_huge_page(name) and name not in requests:
                 limits.setdefault(name, amount)  # a container's huge-page request equals its limit
         if limits:
             for name, amount in together.items():
-                if name not in requests and _at_pod_level(name) and _may_overcommit(name):
+                if name not in requests and is_pod_level_resource(name) and may_overcommit(name):
                     requests[name] = amount
             for name, amount in limits.items():
-                if _at_pod_level(name):
+                if is_pod_level_resource(name):
                     requests.setdefault(name, amount)
         if self.validate:
+            for group, amounts in (("requests", requests), ("limits", limits)):
+                for name in amounts:
+                    if not is_pod_level_resource(name):
+                        self.fault(f"{path}.{group}[{name}]", name, "must be cpu, memory or huge pages at pod level")
             for name, amount in requests.items():
-                if not _at_pod_level(name):
-                    self.fault(f"{path}.requests[{name}]", name, "must be cpu, memory or huge pages at pod level")
-                elif amount < together.get(name, 0):
+                if amount < together.get(name, 0):
                     rule = f"must be at least the containers' requests together, {format_amount(name, together[name])}"
                     self.fault(f"{path}.requests[{name}]", format_amount(name, amount), rule)
             for container in (*containers, *inits):

@@ -11,7 +11,7 @@ from sim.base.errors import Problems, near_miss
 from sim.base.fields import Named, QuantityText
 from sim.base.spec import Spec, param
 from sim.base.units import parse_amount, parse_quantity
-from sim.state.api import is_extended_resource
+from sim.state.names import is_extended_resource
 
 QUOTA_KEYS = ("pods", "count/pods", "cpu", "memory", "requests.cpu", "requests.memory")
 """What a quota may limit, besides `requests.<extended resource>`."""
@@ -38,7 +38,8 @@ class TenantSpec(Spec):
     """What one tenant has apart from the others."""
 
     weight: float | None = param(
-        None, "share of arrivals relative to the other tenants, the first by Zipf having 1; null: by Zipf", ge=0)
+        None, "share of arrivals relative to the other tenants, the first by Zipf having 1; null: by Zipf", ge=0
+    )
     namespaces: int | None = param(None, "its namespaces; null: as every tenant", ge=1, le=10_000)
     quota: Hard | None = param(None, "its quota, in place of every tenant's; {}: none; null: as every tenant")
 
@@ -60,8 +61,12 @@ class TenantsSpec(Spec):
 
     count: int = param(1, "tenants", ge=1, le=1_000_000)
     zipf_exponent: float = param(
-        1.0, "tenant k asks for a share in proportion to 1/k^exponent; 0: all alike",
-        source="our choice; public clouds have few large and very many small tenants", ge=0, le=10)
+        1.0,
+        "tenant k asks for a share in proportion to 1/k^exponent; 0: all alike",
+        source="our choice; public clouds have few large and very many small tenants",
+        ge=0,
+        le=10,
+    )
     namespaces_per_tenant: int = param(1, "namespaces of each tenant", ge=1, le=10_000)
     quota: Hard = param({}, "hard limits of each namespace, as a v1 ResourceQuota says them; empty: no quota")
     overrides: Named[TenantSpec] = param({}, "tenants by name that differ from the others")
@@ -87,8 +92,9 @@ class TenantsSpec(Spec):
         for name in self.overrides:
             prefix, _, number = name.rpartition("-")
             if prefix != "tenant" or not (number.isdecimal() and 1 <= int(number) <= self.count):
-                problems.add(f"{path}.overrides", name, "is no tenant",
-                             f"tenants are named tenant-1 to tenant-{self.count}")
+                problems.add(
+                    f"{path}.overrides", name, "is no tenant", f"tenants are named tenant-1 to tenant-{self.count}"
+                )
         if not sum(tenant.weight is None or tenant.weight > 0 for tenant in self._own()):
             problems.add(f"{path}.overrides", 0, "leave no tenant with a weight above 0")
 

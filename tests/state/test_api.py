@@ -454,6 +454,11 @@ BAD_PODS = {
         "spec.resources.limits[cpu]",
         "at least the limit of container main",
     ),
+    "pod-level GPU": (
+        {"resources": {"limits": {"nvidia.com/gpu": 1}}},
+        "spec.resources.limits[nvidia.com/gpu]",
+        "must be cpu, memory or huge pages",
+    ),
     "a list where an object belongs": ({"affinity": []}, "spec.affinity", "must be an object"),
 }
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from sim.base.errors import Problems
 from sim.base.units import INT64_MAX
-from sim.state.api import dns_subdomain_fault, label_value_fault
+from sim.state.names import dns_subdomain_fault, label_value_fault
 from sim.state.objects import (
     Affinity,
     Container,
