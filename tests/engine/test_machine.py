@@ -48,7 +48,8 @@ def slow_finish_times(jobs: list[tuple[float, float, int]], cores: float, speed:
             left = left - (arrival - now) * rate * threads
             now = arrival
             index = coming.pop(0)
-            left, threads, who = np.append(left, jobs[index][1]), np.append(threads, jobs[index][2]), np.append(who, index)
+            left, threads = np.append(left, jobs[index][1]), np.append(threads, jobs[index][2])
+            who = np.append(who, index)
             continue
         now += step
         left = left - step * rate * threads
