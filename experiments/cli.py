@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,10 +37,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-ScenarioName = Annotated[str, typer.Argument(metavar="SCENARIO", help="Name of a scenario (see `list`), or a file's path.")]
+ScenarioName = Annotated[
+    str, typer.Argument(metavar="SCENARIO", help="Name of a scenario (see `list`), or a file's path.")
+]
 Sets = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="PATH=VALUE", help="Put a value over the scenario's, as nodes.count=2000. Repeatable."),
+    typer.Option(
+        "--set", metavar="PATH=VALUE", help="Put a value over the scenario's, as nodes.count=2000. Repeatable."
+    ),
 ]
 Seed = Annotated[int | None, typer.Option(help="Seed of all random streams; default: the scenario's.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there from an earlier run.")]
@@ -70,7 +75,9 @@ def run(
     scenario: ScenarioName,
     sets: Sets = None,
     seed: Seed = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep tables, manifest and report in a new folder.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep tables, manifest and report in a new folder.")
+    ] = None,
     force: Force = False,
     no_report: Annotated[bool, typer.Option("--no-report", help="Write no HTML report into --out.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print no progress and no tables.")] = False,
@@ -115,8 +122,10 @@ def list_names() -> None:
     from sim.scenario_file import preset_files, scenario_files
 
     console = _console()
-    rows = [(name, str((parse_yaml(path.read_text(encoding="utf-8"), name) or {}).get("description", "")))
-            for name, path in sorted(scenario_files().items())]
+    rows: list[tuple[str, ...]] = [
+        (name, str((parse_yaml(path.read_text(encoding="utf-8"), name) or {}).get("description", "")))
+        for name, path in sorted(scenario_files().items())
+    ]
     console.print(_table("Scenarios: kubedes run NAME", ("name", "what it is for"), rows))
     rows = [(name, _first_comment(path)) for name, path in sorted(preset_files().items())]
     console.print(_table("Presets: extends: NAME, or kubernetes: VERSION", ("name", "what it sets"), rows))
@@ -129,7 +138,9 @@ def list_names() -> None:
 def show(
     scenario: ScenarioName,
     sets: Sets = None,
-    sources: Annotated[bool, typer.Option("--sources", help="A table: unit, bounds, meaning and source of each.")] = False,
+    sources: Annotated[
+        bool, typer.Option("--sources", help="A table: unit, bounds, meaning and source of each.")
+    ] = False,
 ) -> None:
     """Print a scenario with every value resolved, as YAML that can be run."""
     cluster = _load(scenario, sets)
@@ -140,8 +151,14 @@ def show(
     from sim.base.spec_tree import parameters
 
     rows = [
-        (format_path(p.path), str(p.value), p.unit, p.bounds, p.description,
-         p.source + (" (unverified)" if p.unverified else ""))
+        (
+            format_path(p.path),
+            str(p.value),
+            p.unit,
+            p.bounds,
+            p.description,
+            p.source + (" (unverified)" if p.unverified else ""),
+        )
         for p in parameters(cluster)
     ]
     columns = ("parameter", "value", "unit", "bounds", "meaning", "source")
@@ -206,9 +223,6 @@ def main() -> None:
     except KubedesError as error:
         typer.echo(str(error), err=True)
         sys.exit(INPUT_ERROR)
-    except KeyboardInterrupt:
-        typer.echo("interrupted before the run began; nothing is kept", err=True)
-        sys.exit(INTERRUPTED)
 
 
 # --- helpers, by command
@@ -229,8 +243,10 @@ def _console(plain_width: int = PLAIN_WIDTH) -> Console:
 def _headline(cluster: Scenario) -> str:
     nodes = sum(cluster.nodes.pool_counts().values())
     where = f"{nodes:,} nodes" if nodes else "the workload's nodes"
-    return (f"{cluster.name}: {where}, Kubernetes {cluster.kubernetes}, {cluster.horizon_s:,.0f} s simulated, "
-            f"seed {cluster.seed}")
+    return (
+        f"{cluster.name}: {where}, Kubernetes {cluster.kubernetes}, {cluster.horizon_s:,.0f} s simulated, "
+        f"seed {cluster.seed}"
+    )
 
 
 def _check_new(path: Path, force: bool, endings: tuple[str, ...] = ()) -> None:
@@ -247,15 +263,21 @@ def _check_new(path: Path, force: bool, endings: tuple[str, ...] = ()) -> None:
     problems.raise_if_any()
 
 
-def _table(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]], numbers: frozenset[str] = frozenset()) -> Table:
+def _table(
+    title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], numbers: frozenset[str] = frozenset()
+) -> Table:
     """A plain table; the columns in `numbers` stand to the right."""
     from rich import box
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE, pad_edge=False)
     for index, column in enumerate(columns):
-        table.add_column(column, overflow="fold", no_wrap=index == 0 and len(columns) < 4,
-                         justify="right" if column in numbers else "left")
+        table.add_column(
+            column,
+            overflow="fold",
+            no_wrap=index == 0 and len(columns) < 4,
+            justify="right" if column in numbers else "left",
+        )
     for row in rows:
         table.add_row(*row)
     return table
@@ -289,9 +311,23 @@ def _catalogs() -> dict[str, Catalog[Any]]:
     }
 
 
-NUMBERS = frozenset({
-    "applications", "count", "good minutes", "largest", "max", "mean", "p50", "p99", "p99 limit", "peak", "pods", "used", "wait",
-})
+NUMBERS = frozenset(
+    {
+        "applications",
+        "count",
+        "good minutes",
+        "largest",
+        "max",
+        "mean",
+        "p50",
+        "p99",
+        "p99 limit",
+        "peak",
+        "pods",
+        "used",
+        "wait",
+    }
+)
 """Columns that stand to the right."""
 
 
@@ -309,15 +345,41 @@ def _print_result(console: Console, result: Result) -> None:
         console.print(f"PARTIAL: interrupted at {result.record.end_s:,.0f} simulated seconds", style="bold")
     summary = result.summary()
     usage = summary.index.str.endswith(("_utilisation", "_queue"))  # shown with the bottlenecks
-    rows = [(str(row.Index), _figure(row.mean), _figure(row.p50), _figure(row.p99), _figure(row.max), str(row.unit),
-             _figure(int(row.count)), str(row.verdict or "")) for row in summary[~usage].itertuples(name="Row")]
-    console.print(_table("Summary", ("metric", "mean", "p50", "p99", "max", "unit", "count", "verdict"), rows, NUMBERS))
-    rows = [(str(row.objective), str(row.subject), f"{_figure(row.p99_s)} s", f"{_figure(row.limit_s)} s",
-             f"{row.good_minutes} of {row.minutes}", str(row.verdict)) for row in result.slo().itertuples()]
-    columns = ("objective", "of", "p99", "p99 limit", "good minutes", "verdict")
-    console.print(_table("Service levels of Kubernetes", columns, rows, NUMBERS))
-    rows = [(str(row.resource), str(row.room), f"{row.utilisation:.1%}", f"{row.peak_utilisation:.1%}",
-             f"{_figure(row.mean_wait_s)} s", str(row.verdict)) for row in result.bottlenecks().head(8).itertuples()]
+    columns = ("mean", "p50", "p99", "max", "unit", "count", "verdict")
+    metrics: list[tuple[str, ...]] = [
+        (str(name), *(_figure(row[column]) for column in columns)) for name, row in summary[~usage].iterrows()
+    ]
+    console.print(_table("Summary", ("metric", *columns), metrics, NUMBERS))
+    rows: list[tuple[str, ...]] = [
+        (
+            str(row.objective),
+            str(row.subject),
+            f"{_figure(row.p99_s)} s",
+            f"{_figure(row.limit_s)} s",
+            f"{row.good_minutes} of {row.minutes}",
+            str(row.verdict),
+        )
+        for row in result.slo().itertuples()
+    ]
+    console.print(
+        _table(
+            "Service levels of Kubernetes",
+            ("objective", "of", "p99", "p99 limit", "good minutes", "verdict"),
+            rows,
+            NUMBERS,
+        )
+    )
+    rows = [
+        (
+            str(row.resource),
+            str(row.room),
+            f"{row.utilisation:.1%}",
+            f"{row.peak_utilisation:.1%}",
+            f"{_figure(row.mean_wait_s)} s",
+            str(row.verdict),
+        )
+        for row in result.bottlenecks().head(8).itertuples()
+    ]
     console.print(_table("What limits", ("resource", "room", "used", "peak", "wait", "verdict"), rows, NUMBERS))
     console.print(result.limits(), highlight=False)
     for reason, pods in sorted(result.record.reasons.items(), key=lambda item: -item[1]):
@@ -339,14 +401,23 @@ def _amount(resource: str, amount: float) -> str:
 
 
 def _print_load(console: Console, about: dict[str, Any]) -> None:
-    console.print(f"{about['applications']:,} applications with {about['pods']:,} pods"
-                  + (f" on {about['nodes']:,} nodes of the workload" if about["nodes"] else ""), highlight=False)
-    rows = [(kind["kind"], f"{kind['applications']:,}", f"{kind['pods']:,}", f"{kind['pods_largest']:,}")
-            for kind in about["kinds"]]
+    console.print(
+        f"{about['applications']:,} applications with {about['pods']:,} pods"
+        + (f" on {about['nodes']:,} nodes of the workload" if about["nodes"] else ""),
+        highlight=False,
+    )
+    rows: list[tuple[str, ...]] = [
+        (kind["kind"], f"{kind['applications']:,}", f"{kind['pods']:,}", f"{kind['pods_largest']:,}")
+        for kind in about["kinds"]
+    ]
     console.print(_table("By kind", ("kind", "applications", "pods", "largest"), rows, NUMBERS))
-    rows = [(name, *(_amount(name, amount[key]) for key in ("mean", "peak"))) for name, amount in about["demand"].items()]
+    rows = [
+        (name, *(_amount(name, amount[key]) for key in ("mean", "peak"))) for name, amount in about["demand"].items()
+    ]
     console.print(_table("In use, if pods started at once", ("resource", "mean", "peak"), rows, NUMBERS))
-    rows = [(tenant["tenant"], f"{tenant['applications']:,}", f"{tenant['pods']:,}") for tenant in about["tenants"][:10]]
+    rows = [
+        (tenant["tenant"], f"{tenant['applications']:,}", f"{tenant['pods']:,}") for tenant in about["tenants"][:10]
+    ]
     console.print(_table("Largest tenants", ("tenant", "applications", "pods"), rows, NUMBERS))
     refused = about["refused"]
     if refused["rows"]:

@@ -23,8 +23,10 @@ def progress_line(told: Told) -> str:
     share = min(told.sim_time_s / told.horizon_s, 1.0)
     rate = told.events / told.wall_s if told.wall_s > 0 else 0.0
     left = f"{told.wall_s * (1 - share) / share:.0f} s left" if share > 0 else "time left unknown"
-    return (f"{told.sim_time_s:,.0f} of {told.horizon_s:,.0f} s simulated, {told.pods_done:,} of {told.pods_total:,} pods, "
-            f"{rate:,.0f} events/s, {left}")
+    return (
+        f"{told.sim_time_s:,.0f} of {told.horizon_s:,.0f} s simulated, {told.pods_done:,} of {told.pods_total:,} pods, "
+        f"{rate:,.0f} events/s, {left}"
+    )
 
 
 class RunProgress:
@@ -38,8 +40,13 @@ class RunProgress:
         self._next_share = PLAIN_STEP
         self._last_line_s = time.monotonic()
         if console.is_terminal and not quiet:
-            self._bar = Progress(TextColumn("{task.percentage:>3.0f} %"), BarColumn(), TextColumn("{task.description}"),
-                                 console=console, transient=True)
+            self._bar = Progress(
+                TextColumn("{task.percentage:>3.0f} %"),
+                BarColumn(),
+                TextColumn("{task.description}"),
+                console=console,
+                transient=True,
+            )
 
     def __enter__(self) -> RunProgress:
         if self._bar is not None:
@@ -47,13 +54,17 @@ class RunProgress:
             self._task = self._bar.add_task("preparing", total=None)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._bar is not None:
             self._bar.stop()
 
     def __call__(self, told: Told) -> None:
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, total=told.horizon_s, completed=told.sim_time_s, description=progress_line(told))
+            self._bar.update(
+                self._task, total=told.horizon_s, completed=told.sim_time_s, description=progress_line(told)
+            )
         elif not self._quiet:
             self._plain(told)
 

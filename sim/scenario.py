@@ -59,7 +59,8 @@ class Scenario(Spec):
 
     nodes: NodesSpec = NodesSpec()
     machines: Named[MachineSpec] = Field(
-        {"control-plane": MachineSpec()}, description="machines of the control plane by name")
+        {"control-plane": MachineSpec()}, description="machines of the control plane by name"
+    )
     apiserver: ApiServerSpec = ApiServerSpec()
     etcd: EtcdSpec = EtcdSpec()
     controllers: ControllerManagerSpec = ControllerManagerSpec()
@@ -71,7 +72,8 @@ class Scenario(Spec):
     network: NetworkSpec = NetworkSpec()
     tenants: TenantsSpec = TenantsSpec()
     workload: Annotated[WorkloadSpec, Choice(WORKLOADS)] | None = param(
-        None, "what arrives; null: a cluster alone, whose load is given to `simulate`")
+        None, "what arrives; null: a cluster alone, whose load is given to `simulate`"
+    )
 
     _origin: Origin = PrivateAttr(default_factory=Origin)
 
@@ -91,7 +93,8 @@ class Scenario(Spec):
             return data
         origin = info.context if isinstance(info.context, Origin) else Origin(dict(data))
         problems = Problems(origin.subject)
-        values = merge(version_preset(_version_text(data.get("kubernetes", cls.model_fields["kubernetes"].default))), data)
+        version = data.get("kubernetes", cls.model_fields["kubernetes"].default)
+        values = merge(version_preset(_version_text(version)), data)
         wrong: set[str] = set()
         try:
             scenario = handler(values)
@@ -145,8 +148,10 @@ class Scenario(Spec):
         schema = cls.model_json_schema(by_alias=True)
         _accept_text_with_units(schema)
         names = {"type": "string", "description": "name or path of a scenario or preset"}
-        schema["properties"]["extends"] = {"anyOf": [names, {"type": "array", "items": names}],
-                                           "description": "what this scenario is laid over; later ones win"}
+        schema["properties"]["extends"] = {
+            "anyOf": [names, {"type": "array", "items": names}],
+            "description": "what this scenario is laid over; later ones win",
+        }
         schema["properties"]["kubernetes"]["enum"] = versions()
         return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "kubedes scenario"}
 
@@ -171,15 +176,19 @@ class Scenario(Spec):
         )
 
     def check(self) -> None:
-        """Raise `InputError` with all that would keep a run from starting: nothing arrives, a trace is missing or bad."""
+        """Raise `InputError` with all that would keep a run from starting: no workload, a missing or bad trace."""
         problems = Problems(self._origin.subject)
         if self.workload is None:
             problems.add("workload", None, "must be given: nothing arrives", f"one of {', '.join(WORKLOADS)}")
         else:
             self.workload.check(self.setting(), "workload", problems)
         if self.scheduler.configuration and not (Path(self.base_dir) / self.scheduler.configuration).is_file():
-            problems.add("scheduler.configuration", self.scheduler.configuration, "is not a file",
-                         f"relative paths start at {Path(self.base_dir).resolve()}")
+            problems.add(
+                "scheduler.configuration",
+                self.scheduler.configuration,
+                "is not a file",
+                f"relative paths start at {Path(self.base_dir).resolve()}",
+            )
         problems.raise_if_any()
 
     def _repr_html_(self) -> str:
@@ -264,7 +273,9 @@ def _accept_text_with_units(node: Any) -> None:
         for item in node.values():
             _accept_text_with_units(item)
         for name, field in node.get("properties", {}).items():
-            about = {key: field[key] for key in ("title", "description", "default", "source", "unverified") if key in field}
+            about = {
+                key: field[key] for key in ("title", "description", "default", "source", "unverified") if key in field
+            }
             rest = {key: item for key, item in field.items() if key not in about}
             if rest.get("discriminator", {}).get("propertyName") == "dist":
                 numbers = [{"type": "number"}, *([{"type": "string"}] if unit_of(name).read else [])]

@@ -124,8 +124,8 @@ def _find(name: str, beside: Path, asked_by: str) -> tuple[Path, bool]:
         raise InputError(f"{asked_by}: there is no file {path}; {hint}")
     built_in = {**preset_files(), **scenario_files()}
     if name not in built_in:
-        hint = near_miss(name, built_in)
-        raise InputError(f"{asked_by}: '{name}' is not the name of a scenario or preset; {hint} For a file, write its path")
+        hint = f"{near_miss(name, built_in)} For a file, write its path"
+        raise InputError(f"{asked_by}: '{name}' is not the name of a scenario or preset; {hint}")
     return built_in[name], True
 
 
@@ -133,7 +133,7 @@ def _merged(path: Path, subject: str, below: tuple[Path, ...]) -> Values:
     """The values of a file over those it extends. below: the files that led here."""
     path = path.resolve()
     if path in below:
-        chain = " -> ".join(step.name for step in (*below[below.index(path):], path))
+        chain = " -> ".join(step.name for step in (*below[below.index(path) :], path))
         raise InputError(f"{subject}: extends: {chain} goes round in a circle; take one `extends` out")
     if path.stem.startswith(VERSION_PRESET) and path.parent == PRESET_FOLDER.resolve():
         return {"kubernetes": path.stem.removeprefix(VERSION_PRESET)}  # the version brings its preset by itself
@@ -192,20 +192,23 @@ def with_values(values: Values, sets: Mapping[str, Any]) -> Values:
 
 
 def _put(values: Values, keys: Keys, value: Any) -> None:
+    """Put `value` at `keys`, opening what is on the way; `InputError` where nothing can be inside."""
     here: Any = values
     for depth, key in enumerate(keys):
-        last = depth == len(keys) - 1
+        path = format_path(keys[: depth + 1])
         if isinstance(here, list):
-            index = int(key) if str(key).isdecimal() else -1
-            if not 0 <= index < len(here):
-                path = format_path(keys[: depth + 1])
-                raise InputError(f"{path}: is not in the list {format_path(keys[:depth])}, which has {len(here)} entries")
-            key = index
-        below = value if last else _opened(here[key] if isinstance(here, list) else here.get(key))
-        if below is None and not last:
-            path = format_path(keys[: depth + 1])
+            if not str(key).isdecimal() or int(key) >= len(here):
+                raise InputError(f"{path}: is not in {format_path(keys[:depth])}, a list of {len(here)} entries")
+            at: Any = int(key)
+        else:
+            at = key
+        if depth == len(keys) - 1:
+            here[at] = value
+            return
+        below = _opened(here[at] if isinstance(here, list) else here.get(at))
+        if below is None:
             raise InputError(f"{format_path(keys)}: {path} is a single value and has nothing inside")
-        here[key] = below
+        here[at] = below
         here = below
 
 

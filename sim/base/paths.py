@@ -18,7 +18,7 @@ def parse_path(text: str) -> Path:
     keys: list[Key] = []
     at = 0
     while part := _PART.match(text, at):
-        if (text[at] == ".") == (at == 0):
+        if at == 0 and text[0] == ".":
             break
         if part["index"] is not None:
             keys.append(int(part["index"]))

@@ -62,8 +62,10 @@ class Spec(BaseModel):
         """Texts with units become numbers, and a plugin's parameters alone belong to the default plugin."""
         if not isinstance(data, dict):
             return data
-        return {key: with_default_plugin(cls.model_fields.get(key), _amounts(unit_of(str(key)).read, value))
-                for key, value in data.items()}
+        return {
+            key: with_default_plugin(cls.model_fields.get(key), _amounts(unit_of(str(key)).read, value))
+            for key, value in data.items()
+        }
 
 
 def with_default_plugin(field: FieldInfo | None, value: Any) -> Any:
@@ -158,7 +160,8 @@ def _choose(catalog: Catalog, value: Any) -> Any:
         value = {"type": value}
     if not isinstance(value, dict) or not isinstance(value.get("type"), str):
         raise PydanticCustomError(
-            "choice", "must be the name of one of the {family}, or a mapping with 'type'; {hint}",
+            "choice",
+            "must be the name of one of the {family}, or a mapping with 'type'; {hint}",
             {"family": catalog.family, "hint": "known: " + ", ".join(catalog)},
         )
     name = value["type"]

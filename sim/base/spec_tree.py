@@ -69,11 +69,20 @@ def _inner_specs(value: Any, path: Path) -> Iterator[tuple[Path, Spec]]:
 
 def _parameter(path: Path, value: Any, field: FieldInfo) -> Parameter:
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-    bounds = [f"{sign} {getattr(mark, name):g}" for mark in field.metadata for name, sign in _BOUNDS.items()
-              if isinstance(getattr(mark, name, None), int | float)]
+    bounds = [
+        f"{sign} {getattr(mark, name):g}"
+        for mark in field.metadata
+        for name, sign in _BOUNDS.items()
+        if isinstance(getattr(mark, name, None), int | float)
+    ]
     return Parameter(
-        path, value, unit_of(str(path[-1])).symbol, ", ".join(bounds), field.description or "",
-        str(extra.get("source", "")), bool(extra.get("unverified", False)),
+        path,
+        value,
+        unit_of(str(path[-1])).symbol,
+        ", ".join(bounds),
+        field.description or "",
+        str(extra.get("source", "")),
+        bool(extra.get("unverified", False)),
     )
 
 

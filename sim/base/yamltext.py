@@ -39,11 +39,13 @@ class _UniqueKeyLoader(_Loader):  # type: ignore[misc, valid-type]
         """A mapping, built in full at once, so that an anchor that holds itself is refused."""
         seen: set[Any] = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
             key = self.construct_object(key_node, deep=True)
             mark = key_node.start_mark
             if isinstance(key, dict | list):
                 raise yaml.constructor.ConstructorError(None, None, "a key must be a plain name", mark)
-            if key in seen and key_node.tag != "tag:yaml.org,2002:merge":
+            if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"the key '{key}' stands twice", mark)
             seen.add(key)
         self.flatten_mapping(node)
@@ -114,7 +116,20 @@ def _parse(parse: Callable[[], Any], subject: str) -> Any:
 
 def dump_yaml(data: Any) -> str:
     """Block style, in the order of `data`; `parse_yaml` reads the same values back."""
-    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False, width=120)
+    text = _dump(data, allow_unicode=True)
+    if any(mark in text for mark in _LINE_BREAKS):
+        return _dump(data, allow_unicode=False)
+    return text
+
+
+def _dump(data: Any, allow_unicode: bool) -> str:
+    return yaml.dump(
+        data, Dumper=_Dumper, sort_keys=False, allow_unicode=allow_unicode, default_flow_style=False, width=120
+    )
+
+
+_LINE_BREAKS = "\x85\u2028\u2029"
+"""What PyYAML takes for line breaks but writes out as it is; escaped instead."""
 
 
 def _sentence(error: yaml.MarkedYAMLError) -> str:
