@@ -143,7 +143,8 @@ def bottlenecks(record: RunRecord, stage_table: pd.DataFrame) -> pd.DataFrame:
 
     wait_per_pod_s: all waiting at it, spread over the pods that started. critical_path_share: the part of the pods'
     start-up time that this waiting can explain at most, never more than the stages that lean on it. stage: of a
-    resource that limits, the stage whose mean its waiting matches best.
+    resource that limits, the stage whose mean its waiting matches best. Of two that limit the same stage the busier
+    comes first: a lock held while its holder waits for a full link is only the link's shadow.
     """
     import pandas as pd
 
@@ -173,7 +174,10 @@ def bottlenecks(record: RunRecord, stage_table: pd.DataFrame) -> pd.DataFrame:
                 verdict,
             )
         )
-    rows.sort(key=lambda r: (-(r[8] if r[8] >= MATERIAL_SHARE else 0.0), -r[2], -r[3], r[0]))
+    worst: dict[str, float] = {}
+    for row in rows:
+        worst[row[9]] = max(worst.get(row[9], 0.0), row[8])
+    rows.sort(key=lambda row: (-worst[row[9]] if row[9] else 0.0, row[9], -row[2], -row[3], row[0]))
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     table.index = pd.RangeIndex(1, len(rows) + 1, name="rank")
     return table

@@ -80,6 +80,17 @@ def test_waiting_explains_no_more_than_the_stages_that_lean_on_it() -> None:
     assert Result(record).bottlenecks().critical_path_share[1] == pytest.approx(0.25)
 
 
+def test_a_lock_held_by_those_who_wait_for_a_full_link_is_not_the_cause() -> None:
+    """Each node pulls one image at a time, and each pull waits for the registry's link: the link comes first."""
+    resources = [
+        stat("node image pulls", "images", utilisation=0.9, mean_wait_s=30.0),
+        stat("registry uplink", "images", utilisation=0.998, mean_wait_s=20.0),
+    ]
+    result = Result(walk({"image pull": 40.0, "PLEG relist": 1.0}, resources=resources))
+    assert result.bottlenecks().resource.tolist() == ["registry uplink", "node image pulls"]
+    assert "What limits is the registry uplink" in result.limits()
+
+
 def test_without_waiting_the_busiest_comes_first() -> None:
     resources = [stat("a", "etcd", 0.2), stat("b", "apiserver", 0.7), stat("c", "kubelet", 0.5)]
     result = Result(walk({"PLEG relist": 1.0}, resources=resources))
