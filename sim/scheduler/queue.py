@@ -575,7 +575,7 @@ class SchedulingQueue:
         period_s, origin_s = self.rules.backoff_flush_period_s, self._backoff_origin_s
         for heap in (self._backoff, self._error_backoff):
             if (head := heap.peek()) is not None:
-                tick = self._tick(self._expiry_s(head), origin_s, period_s)
+                tick = self._tick(max(self._expiry_s(head), head.timestamp_s), origin_s, period_s)
                 while self._is_backing_off(head, origin_s + tick * period_s):
                     tick += 1
                 times.append(origin_s + max(tick, self._backoff_ticks + 1) * period_s)

@@ -303,7 +303,8 @@ def own_update(waiting: Waiting, pod: int, event: ClusterEvent) -> bool:
 
 
 def affinity_after_node(waiting: Waiting, pod: int, event: ClusterEvent) -> bool:
-    """NodeAffinity: the node matches, and did not before."""
+    """NodeAffinity: the node matches, and did not before. A profile's addedAffinity is not looked at: a pod that only
+    it keeps away is retried in vain."""
     old = _old_node(event)
     return _node_affinity(waiting.spec, _new_node(event)) and (old is None or not _node_affinity(waiting.spec, old))
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from sim.base.errors import InputError
-from sim.scheduler.configuration import DEFAULT_PLUGINS, GROUP, load_configuration, read_configuration
+from sim.scheduler.configuration import _IN_TREE, DEFAULT_PLUGINS, GROUP, load_configuration, read_configuration
 from sim.scheduler.profiles import PROFILES
 from sim.scheduler.queue import Requeueing
 
@@ -171,6 +171,15 @@ def test_the_defaults_written_out_change_nothing(version):
     configs.append({"name": "VolumeBinding", "args": {"bindTimeoutSeconds": 600}})
     written = read(yaml.safe_dump({"profiles": [{"plugins": sets, "pluginConfig": configs}]}), version).profiles[0]
     assert written == usual
+
+
+def test_the_table_of_plugins_agrees_with_the_plugins():
+    from sim.scheduler.framework import PLUGINS
+
+    for name, points in _IN_TREE.items():
+        implemented = set(PLUGINS[name].points()) - {"normalize_score"}
+        assert implemented <= set(points), name
+        assert implemented & {"filter", "score"} == set(points) & {"filter", "score"}, name
 
 
 # --- values -----------------------------------------------------------------------------------------------------------

@@ -248,6 +248,14 @@ def test_a_back_off_that_ends_at_a_flush_already_made_waits_for_the_next():
     assert queue.next_wakeup_s() == 6.0
     assert queue.flush(5.5) == 0
     assert queue.flush(6.0) == 1
+    # The same where a maximum of 0 switches the back-off off, and the queue still has to hold the pod until a flush.
+    queue = SchedulingQueue(QueueRules(max_backoff_s=0.0, requeueing=Requeueing.EVENTS))
+    queue.add(0, SPEC, 5.5)
+    queue.pop(5.5)
+    queue.move_all_to_active_or_backoff(ROOMY, 5.5)
+    assert queue.add_unschedulable_if_not_present(0, 5.5, FIT) is Place.BACKOFF
+    assert queue.next_wakeup_s() <= 6.0
+    assert queue.flush(6.0) == 1
 
 
 @pytest.mark.parametrize(("rules", "due_s"), [(OLD, 90.0), (NEW, 330.0)])
