@@ -276,7 +276,7 @@ class Cluster:
         return [
             *(machine.meter for machine in self.machines.values()),
             self.api.flow_control.writing.meter, self.api.flow_control.reading.meter, self.watch.meter,
-            self.etcd.log.meter, self.scheduler.meter, *(limit.meter for limit in self.limits),
+            self.etcd.meter, self.scheduler.meter, *(limit.meter for limit in self.limits),
             self.replicasets.workers.meter, self.jobs.workers.meter, self.garbage.workers.meter, self.registry.uplink.meter,
         ]
 

@@ -7,6 +7,9 @@ from simpy.events import Event
 from sim.engine.clock import Clock, fire
 from sim.engine.machine import Machine
 
+PIECE_S = 5.0e-3
+"""Work that nobody waits for is put on the cores in pieces no smaller than this."""
+
 
 class Program:
     """One operating-system process. With nothing to do it sleeps, and the next piece of work pays for the wake-up.
@@ -17,13 +20,14 @@ class Program:
     wake_cpu_s: core seconds of one wake-up, before the piece of work that caused it.
     """
 
-    __slots__ = ("_active", "_clock", "cpu_s", "machine", "wake_cpu_s", "wakeups")
+    __slots__ = ("_active", "_clock", "_owed_s", "cpu_s", "machine", "wake_cpu_s", "wakeups")
 
     def __init__(self, clock: Clock, machine: Machine, wake_cpu_s: float) -> None:
         self._clock = clock
         self.machine = machine
         self.wake_cpu_s = wake_cpu_s
         self._active = 0
+        self._owed_s = 0.0
         self.wakeups = 0
         self.cpu_s = 0.0
         """Core seconds used so far, at the reference speed."""
@@ -46,15 +50,20 @@ class Program:
             event.callbacks.append(self._done)
         return event
 
-    def load(self, cpu_s: float) -> float:
-        """Work that nobody waits for; returns its core seconds, with the wake-up if there was one."""
-        before = self.cpu_s
-        self.work(cpu_s)
-        return self.cpu_s - before
+    def owe(self, cpu_s: float) -> float:
+        """Work that nobody waits for; returns how long it takes at the machine's present load, with the wake-up.
 
-    def stretch(self) -> float:
-        """Seconds that one core second takes at the machine's present load."""
-        return self.machine.stretch()
+        It goes on the cores in pieces of `PIECE_S` or more: an event a piece, not one for each crumb.
+        """
+        if not self._active:
+            self.wakeups += 1
+            cpu_s += self.wake_cpu_s
+        self.cpu_s += cpu_s
+        self._owed_s += cpu_s
+        if self._owed_s >= PIECE_S:
+            self.machine.load(self._owed_s)
+            self._owed_s = 0.0
+        return cpu_s * self.machine.stretch()
 
     def _done(self, _: Event) -> None:
         self._active -= 1

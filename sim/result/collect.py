@@ -153,7 +153,7 @@ def _counters(cluster: Cluster) -> dict[str, int]:
         **{f"pods_{phase.name.lower()}": int(phases[phase]) for phase in Phase},
         "scheduling_attempts": cluster.scheduler.attempts, "nodes_filtered": cluster.scheduler.nodes_filtered,
         "nodes_scored": cluster.scheduler.nodes_scored, "api_requests": int(requests["count"].sum()),
-        "etcd_puts": cluster.etcd.puts, "etcd_batches": cluster.etcd.log.batches, "etcd_ranges": cluster.etcd.ranges,
+        "etcd_puts": cluster.etcd.puts, "etcd_batches": cluster.etcd.batches, "etcd_ranges": cluster.etcd.ranges,
         "watch_events": cluster.watch.events, "image_pulls": cluster.registry.pulls, "image_bytes": cluster.registry.sent_bytes,
         "creations_refused": cluster.pod_control.refused,
     }

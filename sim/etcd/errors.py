@@ -1,0 +1,11 @@
+"""What etcd answers instead of doing what it was asked; the texts are its own (etcd 3.4 to 3.6)."""
+
+OK = ""
+"""A request that was served."""
+TIMED_OUT = "etcdserver: request timed out"
+LEADER_FAILED = "etcdserver: request timed out, possibly due to previous leader failure"
+UNREACHABLE = "etcdserver: not reachable: connection refused"
+NO_SPACE = "etcdserver: mvcc: database space exceeded"
+TOO_LARGE = "etcdserver: request is too large"
+TOO_MANY = "etcdserver: too many requests"
+NO_LEASE = "etcdserver: requested lease not found"
