@@ -73,6 +73,8 @@ class QueueRules:
     flush periods, within which the queue's order counts."""
     count_attempts: bool = False
     """Back-offs grow with all attempts (up to 1.33) instead of with rejections, and errors in a row, apart."""
+    scheduling_gates: bool = True
+    """Whether the plugin SchedulingGates holds pods back (on from 1.27)."""
     requeueing: Requeueing = Requeueing.HINTS
 
     @classmethod
@@ -89,6 +91,7 @@ class QueueRules:
             "unschedulable_limit_s": 300.0 if minor >= 24 else 60.0,
             "pop_from_backoff": minor >= 33,
             "count_attempts": minor < 34,
+            "scheduling_gates": minor >= 27,
             "requeueing": requeueing,
         }
         unknown = sorted(overrides.keys() - cls.__dataclass_fields__.keys())
@@ -154,9 +157,6 @@ def priority_sort(queued: QueuedPod) -> tuple:
 def no_scheduling_gates(queued: QueuedPod) -> bool:
     """SchedulingGates: the pod may enter once it has no gates left."""
     return not queued.spec.scheduling_gates
-
-
-DEFAULT_PRE_ENQUEUE: Mapping[str, PreEnqueue] = {"SchedulingGates": no_scheduling_gates}
 
 
 class _Heap:
@@ -259,7 +259,8 @@ class SchedulingQueue:
 
     rules: constants and gates of a version. registrations: which plugin wants which events (default: those of the
     default plugins under these rules; plugins that are not listed want all). sort_key: the queue-sort plugin.
-    pre_enqueue: plugin name → whether the pod may enter the active queue. start_s: when the timers begin to run.
+    pre_enqueue: plugin name → whether the pod may enter the active queue (default: SchedulingGates, if the rules have
+    it). start_s: when the timers begin to run.
     """
 
     def __init__(
@@ -267,12 +268,14 @@ class SchedulingQueue:
         rules: QueueRules | None = None,
         registrations: Registrations | None = None,
         sort_key: SortKey = priority_sort,
-        pre_enqueue: Mapping[str, PreEnqueue] = DEFAULT_PRE_ENQUEUE,
+        pre_enqueue: Mapping[str, PreEnqueue] | None = None,
         start_s: float = 0.0,
     ) -> None:
         self.rules = rules or QueueRules()
         self._hints = HintMap(self.rules.registrations() if registrations is None else registrations)
         self._sort_key = sort_key
+        if pre_enqueue is None:
+            pre_enqueue = {"SchedulingGates": no_scheduling_gates} if self.rules.scheduling_gates else {}
         self._pre_enqueue = dict(pre_enqueue)
         self._pods: dict[int, QueuedPod] = {}
         self._active = _Heap(sort_key)

@@ -484,6 +484,11 @@ def test_a_gated_pod_waits_for_its_last_gate():
     }
 
 
+def test_there_were_no_gates_before_1_27():
+    assert SchedulingQueue(OLD).add(0, asks(scheduling_gates=("a",)), 0.0) is Place.ACTIVE
+    assert SchedulingQueue(MIDDLE).add(0, asks(scheduling_gates=("a",)), 0.0) is Place.GATED
+
+
 def test_a_plugin_may_hold_pods_back_and_let_them_go():
     blocked = {0}
     queue = SchedulingQueue(NEW, pre_enqueue={"DefaultPreemption": lambda queued: queued.pod not in blocked})
