@@ -276,7 +276,7 @@ class Etcd:
                 batch = min(left, spec.compaction_batch)
                 cpu_s = batch * spec.compact_revision_cpu_s
                 program = self.programs[self._leader]
-                database.hold(self._clock._now + cpu_s * program.stretch())
+                database.hold(self._clock._now + cpu_s * program.machine.stretch())
                 yield program.work(cpu_s)
                 database.forget(batch)
                 left -= batch
