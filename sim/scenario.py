@@ -191,6 +191,12 @@ class Scenario(Spec):
             )
         problems.raise_if_any()
 
+    def checked_workload(self) -> WorkloadSpec:
+        """The workload, after `check`."""
+        self.check()
+        assert self.workload is not None
+        return self.workload
+
     def _repr_html_(self) -> str:
         pools = ", ".join(f"{count:,} {name}" for name, count in self.nodes.pool_counts().items())
         rows = {

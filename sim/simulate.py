@@ -24,6 +24,7 @@ from sim.controllers.job import JobController
 from sim.controllers.pod_control import PodControl
 from sim.controllers.replicaset import ReplicaSetController
 from sim.engine.clock import Clock
+from sim.engine.interrupt import deferred_interrupt
 from sim.engine.machine import Machine
 from sim.engine.meter import Meter
 from sim.engine.sampler import MeterSampler
@@ -78,7 +79,8 @@ def simulate(
     seed = scenario.seed if seed is None else seed
     streams = Streams(seed, replication)
     if not isinstance(load, Load):
-        load = (load or scenario.workload).build(scenario.setting(), streams)
+        workload = load or scenario.checked_workload()
+        load = workload.build(scenario.setting(), streams)
     kernels.warm()
     warmed = time.perf_counter()
     cluster = Cluster(scenario, load, streams)
@@ -86,6 +88,7 @@ def simulate(
 
     def tell() -> None:
         if progress is not None:
+        look_for_interrupt()
             progress(Progress(cluster.clock.now, scenario.horizon_s, cluster.started, cluster.pods.rows, cluster.clock.events,
                               time.perf_counter() - built))
 
@@ -96,7 +99,6 @@ def simulate(
         complete = False
     cluster.sampler.sample()
     check_invariants(cluster)
-    tell()
     record = collect(cluster, seed, replication, complete)
     record.wall = {
         "prepare_s": warmed - begun, "build_s": built - warmed, "simulate_s": time.perf_counter() - built,

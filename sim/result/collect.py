@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sim.engine.meter import Meter
 from sim.invariants import requested
 from sim.result.record import RequestKind, ResourceStat, RunRecord
 from sim.scheduler.requests import pod_requests
@@ -85,7 +86,7 @@ def _resources(cluster: Cluster, series: dict[str, np.ndarray]) -> list[Resource
 def _on_nodes(cluster: Cluster, elapsed: float) -> list[ResourceStat]:
     """Things every node has one of, over all nodes that had work."""
     nodes = list(cluster.kubelets.nodes.values())
-    kinds = {
+    kinds: dict[str, list[Meter]] = {
         "node cores": [node.machine.meter for node in nodes], "kubelet client": [node.client_limit.meter for node in nodes],
         "node network lock": [node.network_lock.meter for node in nodes], "node image pulls": [node.pull_lock.meter for node in nodes],
         "kubelet status manager": [node.status_lock.meter for node in nodes],

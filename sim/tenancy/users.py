@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from functools import partial
 from typing import Any
 
 from simpy.events import Event
@@ -14,7 +15,7 @@ from sim.controllers.garbage_collector import GarbageCollector
 from sim.controllers.job import JobController
 from sim.controllers.pod_control import PodControl
 from sim.controllers.replicaset import ReplicaSetController
-from sim.engine.clock import Clock
+from sim.engine.clock import Alarm, Clock
 from sim.state.pods import Phase, PodTable
 from sim.workload import AppKind, Load
 
@@ -49,7 +50,7 @@ class Users:
             clock.start(self._ask(app, pods))
             end_s = float(load.app_end_s[app])
             if end_s != float("inf"):
-                clock.at(max(0.0, end_s - clock._now), lambda _, app=app, pods=pods: clock.start(self._delete(app, pods)))
+                clock.at(max(0.0, end_s - clock._now), partial(self._end, app, pods))
 
     def _ask(self, app: int, pods: range) -> Generator[Event, Any, None]:
         load = self._load
@@ -73,6 +74,9 @@ class Users:
         stored = yield from self._pod_control.create(client, pod)
         if not stored:
             self._pods.ids["phase"][pod] = Phase.REFUSED
+
+    def _end(self, app: int, pods: range, _: Alarm) -> None:
+        self._clock.start(self._delete(app, pods))
 
     def _delete(self, app: int, pods: range) -> Generator[Event, Any, None]:
         load = self._load
