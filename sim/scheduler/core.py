@@ -11,9 +11,33 @@ from sim.base.errors import InputError
 from sim.scheduler.cluster import ClusterObjects, DisruptionBudget
 from sim.scheduler.dry_run import takes_of, with_nominated
 from sim.scheduler.framework import SUCCESS, Cycle, Filtered, Framework
-from sim.scheduler.fused import choose, decide_plain, dense_base, finish, judge_topology, scan
+from sim.scheduler.fused import (
+    BEST,
+    CHOSEN,
+    FEASIBLE,
+    TIES,
+    choose,
+    decide_plain,
+    dense_base,
+    finish,
+    judge_topology,
+    scan,
+)
+from sim.scheduler.incremental import (
+    CLASSES,
+    EVALUATED,
+    LEAF_OF,
+    MAX_CLASSES,
+    PROCESSED,
+    REPORT_SIZE,
+    ROW_OF,
+    START,
+    Index,
+    decide_indexed,
+    shaped_for_index,
+)
 from sim.scheduler.node_order import NodeOrder, nodes_to_find
-from sim.scheduler.placing import place, unplace
+from sim.scheduler.placing import LOG_SIZE, note_change, place, unplace
 from sim.scheduler.plan import Plan, Planner, can_fuse
 from sim.scheduler.pod_info import PodInfo
 from sim.scheduler.preemption import BY_PREEMPTION, Evaluator, Preemption
@@ -26,27 +50,59 @@ from sim.state.placements import SPEC, TERMINATING, Placements
 TIE_BREAKS = ("random", "lowest")
 
 
-@dataclass(slots=True)
 class Last:
-    """What the last `schedule` did: the exact work, from which durations are made."""
+    """What the last `schedule` did: the exact work, from which durations are made. The next call overwrites it."""
 
-    spec: int = -1
-    pod: int = -1
-    node: int = -1
-    feasible: int = 0
-    """Feasible nodes found; a search that stopped early has not looked for more."""
-    processed: int = 0
-    """Nodes that count for the rotation: feasible ones found and rejected ones met."""
-    evaluated: int = 0
-    """Nodes the filters ran on."""
-    scored: int = 0
-    """Nodes that were scored (none when only one is feasible)."""
-    ties: int = 0
-    """Nodes that share the top score."""
-    top: int = 0
-    """The top score, weighted sum over plugins."""
-    next_start: int = 0
-    """Position in the walk at which the next search starts."""
+    __slots__ = ("_report", "pod", "spec")
+
+    def __init__(self, report: np.ndarray) -> None:
+        self._report = report
+        self.spec = -1
+        self.pod = -1
+
+    @property
+    def node(self) -> int:
+        """The row chosen, -1 for none."""
+        return int(self._report[CHOSEN])
+
+    @property
+    def feasible(self) -> int:
+        """Feasible nodes found; a search that stopped early has not looked for more."""
+        return int(self._report[FEASIBLE])
+
+    @property
+    def processed(self) -> int:
+        """Nodes that count for the rotation: feasible ones found and rejected ones met."""
+        return int(self._report[PROCESSED])
+
+    @property
+    def evaluated(self) -> int:
+        """Nodes the filters ran on."""
+        return int(self._report[EVALUATED])
+
+    @property
+    def scored(self) -> int:
+        """Nodes that were scored (none when only one is feasible)."""
+        return self.feasible if self.feasible > 1 else 0
+
+    @property
+    def ties(self) -> int:
+        """Nodes that share the top score."""
+        return int(self._report[TIES])
+
+    @property
+    def top(self) -> int:
+        """The top score, weighted sum over plugins; 0 when nothing was scored."""
+        return int(self._report[BEST]) if self.feasible > 1 else 0
+
+    @property
+    def next_start(self) -> int:
+        """Position in the walk at which the next search starts."""
+        return int(self._report[START])
+
+    def __repr__(self) -> str:
+        names = ("spec", "pod", "node", "feasible", "processed", "evaluated", "scored", "ties", "top", "next_start")
+        return f"Last({', '.join(f'{name}={getattr(self, name)}' for name in names)})"
 
 
 @dataclass(slots=True)
@@ -65,6 +121,8 @@ class Composed:
     """Feasible rows in the order found."""
     processed: int
     evaluated: int
+    sampled: bool
+    """The search could have ended before all nodes were seen."""
     by_plugin: dict[str, np.ndarray] = field(default_factory=dict)
     total: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
@@ -72,6 +130,25 @@ class Composed:
 _BLOCK = 1024
 """Uniform numbers drawn at a time."""
 _NO_ROWS = np.zeros(0, np.int64)
+
+
+STREAK_FOR_INDEX = 3
+"""Decisions in a row, with few changes between them, after which a spec gets an index."""
+MIN_NODES_FOR_INDEX = 128
+"""Below this the full path is as fast."""
+CHANGE_COST_NODES = 110
+"""Looking at one changed node costs about as much as this many nodes of the vectorised loop."""
+MIN_CHANGES = 16
+INDEX_BYTES_LIMIT = 128 * 2**20
+"""Memory that indexes may take; beyond it the oldest is dropped."""
+
+
+def _places(rows: np.ndarray, count: int) -> np.ndarray:
+    """int64[2, n]: rows by leaf, and leaves by row (-1 for rows that are no leaf)."""
+    places = np.full((2, max(count, 1)), -1, np.int64)
+    places[ROW_OF, : len(rows)] = rows
+    places[LEAF_OF, rows] = np.arange(len(rows))
+    return places
 
 
 class _Scratch:
@@ -121,7 +198,8 @@ class Core:
         self.cluster = ClusterObjects()
         self.tallies = Tallies(self.cluster, self.placements, self.nodes.capacity)
         self.order = NodeOrder()
-        self.last = Last()
+        self._report = np.zeros(REPORT_SIZE, np.int64)
+        self.last = Last(self._report)
         self._percentage = (
             profile.percentage_of_nodes_to_score if percentage_of_nodes_to_score is None else percentage_of_nodes_to_score
         )
@@ -133,14 +211,20 @@ class Core:
         self._ids: dict[PodSpec, int] = {}
         self._groups: dict[tuple[str, Pairs], int] = {}
         self._takes: list[np.ndarray] = []
-        self._start = 0
         self._nominations: dict[int, _Nomination] = {}
-        self.path = "full"
-        """How `schedule` decides: "composed" runs the plugins one by one, "full" the fused loops; same answers."""
+        self.path = "incremental"
+        """How `schedule` decides: "composed" runs the plugins one by one, "full" the fused loops, "incremental" keeps an
+        index for specs that come in a row. All give the same answers."""
+        self._log = np.zeros(1 + LOG_SIZE, np.int64)
+        self._indexes: dict[int, Index] = {}
+        self._index_bytes = 0
+        self._streaks: dict[int, tuple[int, int]] = {}
+        self._unindexed: dict[int, Plan] = {}
+        self._places = np.zeros((2, 0), np.int64)
+        self._places_stamp = -1
         self._planner = Planner(self.framework) if can_fuse(self.framework) else None
         self._plans: dict[int, Plan] = {}
         self._scratch = _Scratch()
-        self._report = np.zeros(4, np.int64)
         self._uniforms: list[float] = []
         self._drawn = 0
         self._rows_stamp = -1
@@ -159,6 +243,7 @@ class Core:
     def update_node(self, row: int, spec: NodeSpec) -> None:
         """Replace what a node is: labels, taints, allocatable amounts, images, cordon."""
         self.nodes.update(row, spec)
+        note_change(self._log, row)
         if self.order.update(row, self.nodes):
             self.nodes.set_version += 1
 
@@ -226,7 +311,7 @@ class Core:
         places.reserve(pod, node)
         place.fast(
             self.nodes.amounts, self.tallies.counts, places.pods, places.heads,
-            self._takes[spec], self.tallies.effects(spec), pod, spec, node,
+            self._takes[spec], self.tallies.effects(spec), self._log, pod, spec, node,
         )  # fmt: skip
         places.start_s[pod] = start_s
         places.count += 1
@@ -238,7 +323,7 @@ class Core:
         spec = int(places.pods[SPEC, pod])
         effects = self.tallies.effects(spec, bool(places.pods[TERMINATING, pod]))
         unplace.fast(
-            self.nodes.amounts, self.tallies.counts, places.pods, places.heads, self._takes[spec], effects, pod
+            self.nodes.amounts, self.tallies.counts, places.pods, places.heads, self._takes[spec], effects, self._log, pod
         )
         places.count -= 1
 
@@ -256,6 +341,7 @@ class Core:
         for sign, terminating in ((-1, False), (1, True)):
             slots, weights = self.tallies.effects(spec, terminating)
             self.tallies.counts[slots, row] += sign * weights
+        note_change(self._log, row)
         places.pods[TERMINATING, pod] = BY_PREEMPTION if by_preemption else 1
 
     def nominate(self, pod: int, spec: int, node: int) -> None:
@@ -285,30 +371,89 @@ class Core:
 
         pod: its id, so that its own nomination is tried first and does not stand in its way."""
         draw = self._uniform()
-        if self.path != "composed" and not self._nominations:
-            plan = self._plan(spec)
-            if plan is not None:
-                return self._schedule_fused(spec, pod, plan, draw)
-        return self._schedule_composed(spec, pod, draw)
+        last = self.last
+        last.spec, last.pod = spec, pod
+        if self._nominations or self.path == "composed":
+            return self._schedule_composed(spec, pod, draw)
+        plan = self._plan(spec)
+        if plan is None:
+            return self._schedule_composed(spec, pod, draw)
+        if self.path == "incremental":
+            index = self._indexes.get(spec)
+            if index is not None and index.plan is plan:
+                node = self._schedule_indexed(index, draw)
+                if node >= -1:
+                    return node
+            self._consider_index(spec, plan)
+        return self._schedule_fused(plan, draw)
 
     def _schedule_composed(self, spec: int, pod: int, draw: float) -> int:
         result = self.compose(spec, pod)
-        last = self.last = Last(spec, pod)
-        last.processed, last.evaluated, last.feasible = result.processed, result.evaluated, len(result.found)
+        feasible = len(result.found)
+        top, ties, node = -1, min(feasible, 1), -1
+        if feasible == 1:
+            node = int(result.found[0])
+        elif feasible:
+            top = int(result.total.max())
+            best = result.found[result.total == top]
+            if not self._random or not result.sampled:
+                best = np.sort(best)
+            ties = len(best)
+            node = int(best[min(int(draw * ties), ties - 1)])
+        start = int(self._report[START])
         if self.nodes.alive_count:
-            self._start = (self._start + result.processed) % self.nodes.alive_count
-        last.next_start = self._start
-        if not len(result.found):
-            return -1
-        if len(result.found) == 1:
-            last.node, last.ties = int(result.found[0]), 1
-            return last.node
-        last.scored = len(result.found)
-        last.top = int(result.total.max())
-        best = np.sort(result.found[result.total == last.top])
-        last.ties = len(best)
-        last.node = int(best[min(int(draw * len(best)), len(best) - 1)])
-        return last.node
+            start = (start + result.processed) % self.nodes.alive_count
+        self._report[:] = (feasible, top, ties, node, result.processed, result.evaluated, start)
+        return node
+
+    def _schedule_indexed(self, index: Index, draw: float) -> int:
+        plan = index.plan
+        return decide_indexed(
+            self.nodes.amounts, self.nodes.labels, self.tallies.counts, self._log, index.head, index.leaves, index.tree,
+            index.keys, index.columns, index.entries, plan.ok, plan.statics, plan.resources, plan.extra, plan.masks,
+            index.rules, index.soft, index.points, plan.scores, index.sums, index.places, index.work, index.spread,
+            index.wanted, draw, self._report,
+        )  # fmt: skip
+
+    def _consider_index(self, spec: int, plan: Plan) -> None:
+        """Build, or build again, the index of a spec that comes in a row; drop one that others' pods outran."""
+        changes = int(self._log[0])
+        seen, streak = self._streaks.get(spec, (-LOG_SIZE, 0))
+        leaves = self.nodes.alive_count
+        wanted = nodes_to_find(leaves, self._percentage)
+        sampled = wanted < leaves
+        visited = 6 * wanted if sampled else leaves
+        if len(plan.rules) or len(plan.soft) or len(plan.points):
+            visited = 6 * visited + 2 * leaves
+        limit = max(MIN_CHANGES, visited // CHANGE_COST_NODES)
+        streak = streak + 1 if changes - seen <= limit // 4 else 0
+        self._streaks[spec] = (changes, streak)
+        if self._unindexed.get(spec) is plan:
+            return
+        if streak < STREAK_FOR_INDEX or leaves < MIN_NODES_FOR_INDEX or plan.walk is not None or plan.rejected:
+            return
+        old = self._indexes.pop(spec, None)
+        if old is not None:
+            self._index_bytes -= old.bytes
+        classes = 1 if plan.plain else 8
+        if old is not None and old.plan is plan and old.head[CLASSES] == old.classes:
+            classes = 4 * old.classes
+        if classes > MAX_CLASSES or not shaped_for_index(plan):
+            self._unindexed[spec] = plan
+            return
+        if self._places_stamp != self.nodes.set_version:
+            self._places = _places(self.order.rows() if sampled else self._rows, self.nodes.count)
+            self._places_stamp = self.nodes.set_version
+        index = Index(plan, self._places, leaves, wanted, classes, sampled, not self._random)
+        while self._indexes and self._index_bytes + index.bytes > INDEX_BYTES_LIMIT:
+            self._index_bytes -= self._indexes.pop(next(iter(self._indexes))).bytes
+        index.limit(limit)
+        if index.fill(self.nodes.amounts, self.nodes.labels, self.tallies.counts, self._log):
+            self._streaks[spec] = (changes, 0)
+        else:
+            index.limit(-1)
+        self._indexes[spec] = index
+        self._index_bytes += index.bytes
 
     def _plan(self, spec: int) -> Plan | None:
         """The plan of a spec, made again when nodes' own fields, terms or the cluster's objects changed."""
@@ -321,19 +466,24 @@ class Core:
             if plan is None:
                 return None
             # making the plan may have counted new tallies
+            old = self._plans.get(spec)
+            if old is not None and old.same_as(plan):
+                plan = old
             plan.stamp = self.nodes.version + self.tallies.version + self.cluster.version
             self._plans[spec] = plan
         return plan
 
-    def _schedule_fused(self, spec: int, pod: int, plan: Plan, draw: float) -> int:
+    def _schedule_fused(self, plan: Plan, draw: float) -> int:
         """All nodes, or as many as sampling asks for, through the fused loops."""
-        last = self.last = Last(spec, pod, next_start=self._start)
-        if plan.rejected or not self.nodes.alive_count:
+        report = self._report
+        nodes, scratch = self.nodes, self._scratch
+        start, alive = int(report[START]), nodes.alive_count
+        walk = self.order.rows() if plan.walk is None else plan.walk
+        if plan.rejected or not len(walk):
+            report[:] = (0, -1, 0, -1, 0, 0, start)
             return -1
-        nodes, scratch, report = self.nodes, self._scratch, self._report
         count = nodes.count
         scratch.reserve(count)
-        walk = self.order.rows() if plan.walk is None else plan.walk
         wanted = nodes_to_find(len(walk), self._percentage)
         ok = plan.ok
         if len(plan.rules):
@@ -342,41 +492,32 @@ class Core:
             judge_topology.fast(
                 nodes.labels, self.tallies.counts, plan.masks, plan.rules, plan.itself, count, plan.sums, ok
             )
-        if wanted >= len(walk):
-            last.processed = last.evaluated = len(walk)
-            if plan.plain:
-                decide_plain.fast(
-                    nodes.amounts, ok, plan.extra, plan.resources, count, scratch.fits, scratch.totals, draw,
-                    not self._random, _NO_ROWS, report,
-                )  # fmt: skip
-                return self._report_fused(last)
-            dense_base.fast(nodes.amounts, ok, plan.extra, plan.resources, count, scratch.fits, scratch.totals)
-            rows, found = _NO_ROWS, count
-        else:
-            found, last.processed, last.evaluated = scan.fast(
-                nodes.amounts, ok, plan.extra, plan.resources, walk, self._start % len(walk), wanted, scratch.rows,
+        processed = evaluated = len(walk)
+        rows, found = _NO_ROWS, count
+        if wanted < len(walk):
+            found, processed, evaluated = scan.fast(
+                nodes.amounts, ok, plan.extra, plan.resources, walk, start % len(walk), wanted, scratch.rows,
                 scratch.totals,
             )  # fmt: skip
             rows = scratch.rows
-        if plan.plain:
-            choose.fast(scratch.totals, found, draw, not self._random, rows, report)
+        elif plan.plain:
+            decide_plain.fast(
+                nodes.amounts, ok, plan.extra, plan.resources, count, scratch.fits, scratch.totals, draw,
+                not self._random, _NO_ROWS, report,
+            )  # fmt: skip
         else:
+            dense_base.fast(nodes.amounts, ok, plan.extra, plan.resources, count, scratch.fits, scratch.totals)
+        if not plan.plain:
             finish.fast(
                 nodes.labels, self.tallies.counts, plan.masks, plan.statics, plan.soft, plan.points, plan.scores, count,
                 rows, found, scratch.totals, plan.sums, scratch.spread, scratch.affinity, draw, not self._random, report,
             )  # fmt: skip
-        return self._report_fused(last)
-
-    def _report_fused(self, last: Last) -> int:
-        feasible, top, ties, chosen = self._report.tolist()
-        last.feasible, last.node = feasible, chosen
-        if self.nodes.alive_count:
-            self._start = last.next_start = (self._start + last.processed) % self.nodes.alive_count
-        if feasible > 1:
-            last.scored, last.top, last.ties = feasible, top, ties
-        elif feasible == 1:
-            last.ties = 1
-        return chosen
+        elif wanted < len(walk):
+            choose.fast(scratch.totals, found, draw, not self._random, rows, report)
+        report[PROCESSED] = processed
+        report[EVALUATED] = evaluated
+        report[START] = (start + processed) % alive
+        return int(report[CHOSEN])
 
     def _uniform(self) -> float:
         """One uniform number a decision, drawn in blocks."""
@@ -401,7 +542,8 @@ class Core:
             found, processed, evaluated = np.array([own.node], np.int64), 1, 1
         else:
             found, processed, evaluated = self._search(cycle, filtered)
-        result = Composed(cycle, filtered, found, processed, evaluated)
+        sampled = nodes_to_find(len(self._walk(cycle)), self._percentage) < len(self._walk(cycle))
+        result = Composed(cycle, filtered, found, processed, evaluated, sampled)
         if len(found) > 1 or (score_single and len(found)):
             result.by_plugin, result.total = self.framework.run_scores(cycle, found)
         return result
@@ -415,19 +557,19 @@ class Core:
             self._infos[spec], self.nodes, self.placements, self.tallies, self.cluster, self._infos, self._rows
         )
 
+    def _walk(self, cycle: Cycle) -> np.ndarray:
+        """Rows in walking order, without those that PreFilter ruled out by name."""
+        walk = self.order.rows()
+        return walk if cycle.allowed is None else walk[cycle.allowed[walk]]
+
     def _search(self, cycle: Cycle, filtered: Filtered) -> tuple[np.ndarray, int, int]:
         """Walk the nodes from the start index until enough are feasible: (rows found, processed, evaluated)."""
-        walk = self.order.rows()
         if filtered.rejection is not None:
             return np.zeros(0, np.int64), 0, 0
-        ruled_out = 0
-        if cycle.allowed is not None:
-            allowed = walk[cycle.allowed[walk]]
-            ruled_out = len(walk) - len(allowed)
-            walk = allowed
+        walk = self._walk(cycle)
         if not len(walk):
             return walk, 0, 0
-        walk = np.roll(walk, -(self._start % len(walk)))
+        walk = np.roll(walk, -(int(self._report[START]) % len(walk)))
         feasible = filtered.status[walk] == SUCCESS
         wanted = nodes_to_find(len(walk), self._percentage)
         positions = np.flatnonzero(feasible)

@@ -75,6 +75,17 @@ class Plan:
     """int64 scratch: room for every domain of the widest table, twice."""
     stamp: int = -1
 
+    def same_as(self, other: Plan) -> bool:
+        """Do both say the same?"""
+        if (self.rejected, self.itself, self.plain) != (other.rejected, other.itself, other.plain):
+            return False
+        if (self.walk is None) != (other.walk is None):
+            return False
+        columns = ("rules", "soft", "points", "scores", "resources", "extra", "ok", "statics", "masks")
+        if not all(np.array_equal(getattr(self, name), getattr(other, name)) for name in columns):
+            return False
+        return self.walk is None or other.walk is None or np.array_equal(self.walk, other.walk)
+
 
 @dataclass(slots=True)
 class _Tables:
@@ -143,6 +154,7 @@ class Planner:
         plain = not (uneven or tables.soft or tables.points)
         if plain:
             constant += int(scores[fused.TAINT_WEIGHT]) * self._top
+            scores[fused.TAINT_WEIGHT] = 0
         resources[fused.CONSTANT] = constant
         return Plan(
             ok,

@@ -232,11 +232,15 @@ def compare_masks(core: Core, spec: int, masks: list[int], names: list[str]) -> 
 # -- traces and sampling ---------------------------------------------------------------------------------------------
 
 
-def replay(scenario: Mapping[str, Any], kubernetes: str, **options: Any) -> tuple[Core, list[list[int]]]:
+def replay(
+    scenario: Mapping[str, Any], kubernetes: str, path: str = "incremental", score_single: bool = True, **options: Any
+) -> tuple[Core, list[list[int]]]:
     """Run the events: each created pod is scheduled at once and stays on the lowest node of the top set.
 
-    Returns the rows of `decisions`: [node, feasible, ties, top, processed, next start]."""
+    path: how the core decides. score_single: the top score of a single feasible node, which the real cycle does not
+    score, is worked out from the plugins, as the recordings do. Returns the rows of `decisions`: [node, feasible, ties, top, processed, next start]."""
     core = build(scenario, kubernetes, **options)
+    core.path = path
     ids: dict[str, int] = {}
     rows: list[list[int]] = []
     for event in scenario["events"]:
@@ -245,13 +249,10 @@ def replay(scenario: Mapping[str, Any], kubernetes: str, **options: Any) -> tupl
             spec = core.intern(pod_spec(fields))
             node = core.schedule(spec)
             last = core.last
-            scored = node >= 0
-            if last.feasible == 1:
-                # the real cycle skips scoring here; traces record what the plugins would have said
-                last.top = int(core.compose(spec, score_single=True).total[0])
-            rows.append(
-                [node, last.feasible, last.ties if scored else 0, last.top if scored else 0, last.processed, last.next_start]
-            )
+            top = last.top
+            if last.feasible == 1 and score_single:
+                top = int(core.compose(spec, score_single=True).total[0])
+            rows.append([node, last.feasible, last.ties, top, last.processed, last.next_start])
             if node >= 0:
                 pod = ids[f"{fields.get('namespace', 'default')}/{fields['name']}"] = len(rows)
                 core.assume(pod, spec, node)
