@@ -259,6 +259,10 @@ def _check_images(scenario: Scenario, problems: Problems) -> None:
         problems.add("images", 0, "leave no image with a popularity above 0")
 
 
+def _check_network(scenario: Scenario, problems: Problems) -> None:
+    scenario.network.check("network", sum(scenario.nodes.pool_counts().values()), problems)
+
+
 _CHECKS: tuple[tuple[tuple[str, ...], Callable[[Scenario, Problems], None]], ...] = (
     (("horizon_s", "warm_up_s", "sample_period_s"), _check_times),
     (("nodes", "workload"), _check_nodes),
@@ -266,6 +270,7 @@ _CHECKS: tuple[tuple[tuple[str, ...], Callable[[Scenario, Problems], None]], ...
     (("scheduler",), _check_profile),
     (("tenants",), _check_tenants),
     (("images",), _check_images),
+    (("network", "nodes"), _check_network),
 )
 """(sections that a check reads, check): a check is left out when one of its sections cannot be read."""
 

@@ -19,7 +19,7 @@ from sim.kubelet.node import Node
 from sim.kubelet.runtimes import RuntimeSpec
 from sim.kubelet.spec import KubeletSpec
 from sim.kubelet.status_manager import StatusManager
-from sim.network.cni import CniSpec
+from sim.network.pod_network import PodNetwork
 from sim.state.pods import Phase, PodTable
 
 Process = Generator[Event, Any, None]
@@ -34,7 +34,7 @@ class PodWorkers:
     """
 
     def __init__(
-        self, clock: Clock, spec: KubeletSpec, runtime: RuntimeSpec, cni: CniSpec, registry: Registry, pods: PodTable,
+        self, clock: Clock, spec: KubeletSpec, runtime: RuntimeSpec, network: PodNetwork, registry: Registry, pods: PodTable,
         client: Client, status_manager: StatusManager, events: Aggregate, streams: Streams,
         images_of: Callable[[int], tuple[str, ...]], containers_of: Callable[[int], int], namespace_of: Callable[[int], str],
         grace_s: Callable[[int], int],
@@ -43,7 +43,7 @@ class PodWorkers:
         self._clock = clock
         self._spec = spec
         self._runtime = runtime
-        self._cni = cni
+        self._network = network
         self._registry = registry
         self._pods = pods
         self._client = client
@@ -107,7 +107,7 @@ class PodWorkers:
         if isnan(times["finished_s"][pod]):  # else they have ended, and their end detaches the network
             yield clock.timeout(min(self._kill_s(), self._grace_s(pod)))
             times["killed_s"][pod] = clock._now
-            yield from self._cni.delete(node)
+            yield from self._network.detach(node, pod)
             yield node.next_tick(node.relist_phase_s, spec.relist_period_s)
         yield from self._status.report(node, pod)
         yield clock.timeout(spec.reclaim_s)
@@ -127,7 +127,7 @@ class PodWorkers:
     def _finish(self, node: Node, pod: int) -> Process:
         """The containers ended by themselves: see it at the next relist, detach the network, report the final status."""
         yield node.next_tick(node.relist_phase_s, self._spec.relist_period_s)
-        yield from self._cni.delete(node)
+        yield from self._network.detach(node, pod)
         if pod in self._doomed:  # deleted meanwhile: the removal that is under way is the pod's end
             return
         self._finishing.add(pod)
@@ -138,7 +138,7 @@ class PodWorkers:
 
     def _attach_network(self, node: Node, pod: int) -> Process:
         self._pods.times["network_started_s"][pod] = self._clock._now
-        yield from self._cni.add(node)
+        yield from self._network.attach(node, pod)
         self._pods.times["network_ready_s"][pod] = self._clock._now
 
     def _pull(self, node: Node, pod: int) -> Process:

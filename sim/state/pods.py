@@ -59,6 +59,10 @@ POD_TIMES: tuple[Column, ...] = (
     Column("observed_s", "s", "the kubelet's PLEG saw the containers running"),
     Column("running_s", "s", "status Running stored by etcd"),
     Column("watched_s", "s", "a watcher of the pod saw status Running"),
+    Column("reachable_50_s", "s", "half of the other nodes have its route (and its address in their policies' sets)"),
+    Column("reachable_90_s", "s", "90 % of the other nodes have its route"),
+    Column("reachable_99_s", "s", "99 % of the other nodes have its route"),
+    Column("reachable_all_s", "s", "every other node has its route"),
     Column("finished_s", "s", "its containers ended by themselves"),
     Column("delete_requested_s", "s", "a DELETE was sent for it"),
     Column("killed_s", "s", "its containers were stopped after a DELETE"),
@@ -72,7 +76,12 @@ POD_IDS: tuple[Column, ...] = (
     Column("node", "row", "node it was bound to; -1 = none yet"),
     Column("phase", "code", "see Phase"),
     Column("attempts", "count", "scheduling attempts"),
+    Column("address", "row", "its address, counted from the start of the range that it was taken from; -1 = none (yet)"),
 )
+
+REACHABLE: tuple[tuple[str, float], ...] = (
+    ("reachable_50_s", 0.5), ("reachable_90_s", 0.9), ("reachable_99_s", 0.99), ("reachable_all_s", 1.0))
+"""Columns of when a share of a pod's peers can reach it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +134,7 @@ class PodTable:
         self.duration_s.frombytes(np.asarray(duration_s, np.float64).tobytes())
         for buffer in self.times.values():
             buffer.frombytes(np.full(count, np.nan).tobytes())
-        given = {"app": app, "template": template, "tenant": tenant, "node": np.full(count, -1)}
+        given = {"app": app, "template": template, "tenant": tenant, "node": np.full(count, -1), "address": np.full(count, -1)}
         for name, ids in self.ids.items():
             ids.frombytes(np.asarray(given.get(name, np.zeros(count)), np.int32).tobytes())
         self.rows += count

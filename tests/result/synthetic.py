@@ -60,7 +60,7 @@ TEMPLATES: list[dict[str, Any]] = [
 
 def empty_pods(count: int) -> dict[str, np.ndarray]:
     """`count` pods to which nothing has happened yet."""
-    ids = {name: np.zeros(count, np.int32) for name in ("app", "template", "tenant", "phase", "attempts")}
+    ids = {name: np.zeros(count, np.int32) for name in ("app", "template", "tenant", "phase", "attempts", "address")}
     return {
         **ids,
         "node": np.full(count, -1, np.int32),

@@ -1,4 +1,4 @@
-"""CNI plug-ins, one file each: what attaching a pod to the network costs on its node."""
+"""Network plug-ins, one file each: how pods are attached, what their packets cost, what tables they need."""
 
 from sim.network.cni.catalog import CNI, CniSpec
 
