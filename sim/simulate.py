@@ -36,6 +36,7 @@ from sim.kubelet.pod_workers import PodWorkers
 from sim.kubelet.status_manager import StatusManager
 from sim.kubelet.sync_loop import Kubelets
 from sim.nodes import ClusterNode
+from sim.network.pod_network import PodNetwork
 from sim.result.collect import collect
 from sim.result.result import Result
 from sim.scenario import Scenario
@@ -99,6 +100,7 @@ def simulate(
             tell()
         except KeyboardInterrupt:
             complete = False
+    cluster.network.spread.close()
     cluster.sampler.sample()
     check_invariants(cluster)
     record = collect(cluster, seed, replication, complete)
@@ -192,6 +194,7 @@ class Cluster:
         spec = scenario.kubelet
         sizes = {name: image.size_bytes for name, image in scenario.images.items()}
         self.registry = Registry(clock, scenario.registry, sizes, scenario.network.nic_bytes_per_s)
+        self.network = PodNetwork(clock, scenario.network, len(self.nodes), pods, scenario.base_dir)
         self.kubelets = Kubelets(clock, spec, [node.spec.name for node in self.nodes],
                                  np.array([node.cores for node in self.nodes]), pods, streams,
                                  {name: image.present_share for name, image in scenario.images.items()})
@@ -206,7 +209,7 @@ class Cluster:
             return load.templates[template_of[pod]].namespace
 
         self.kubelets.workers = PodWorkers(
-            clock, spec, scenario.runtime, scenario.network.cni, self.registry, pods, client,
+            clock, spec, scenario.runtime, self.network, self.registry, pods, client,
             StatusManager(client, namespace_of, self.watch.publish), self.node_events, streams, images_of=lambda pod: images[template_of[pod]],
             containers_of=lambda pod: len(containers[template_of[pod]]), namespace_of=namespace_of,
             grace_s=lambda pod: load.templates[template_of[pod]].termination_grace_s,
@@ -282,6 +285,7 @@ class Cluster:
             self.api.flow_control.writing.meter, self.api.flow_control.reading.meter, self.watch.meter,
             self.etcd.meter, self.scheduler.meter, *(limit.meter for limit in self.limits),
             self.replicasets.workers.meter, self.jobs.workers.meter, self.garbage.workers.meter, self.registry.uplink.meter,
+            self.network.spread.meter,
         ]
 
     def _levels(self) -> dict[str, Callable[[], float]]:

@@ -126,7 +126,6 @@ class Scheduler:
         ids["node"][pod] = node
         core.clear_nomination(pod)
         core.assume(pod, spec_id, node)
-        self._queue.done(pod)
         clock.start(self._bind(pod))
 
     def _bind(self, pod: int) -> Process:
@@ -137,13 +136,15 @@ class Scheduler:
         times["bind_sent_s"][pod] = self._clock._now
         code = yield from self._client.send(BIND_POD, self._template(pod).namespace)
         if ids["phase"][pod] != Phase.PENDING:  # deleted meanwhile: the binding found no pod
+            self._queue.done(pod)
             return
         if code != 201:
             self._core.forget(pod)
             ids["node"][pod] = -1
-            self._queue.add(pod, self._template(pod), self._clock._now)
+            self._queue.add_unschedulable_if_not_present(pod, self._clock._now)
             self._poke()
             return
+        self._queue.done(pod)
         times["bound_s"][pod] = self._clock._now
         ids["phase"][pod] = Phase.SCHEDULED
         self._events.add(CREATE_EVENT)
