@@ -34,6 +34,7 @@ from sim.scheduler.incremental import (
     START,
     Index,
     decide_indexed,
+    decide_indexed_plain,
     shaped_for_index,
 )
 from sim.scheduler.node_order import NodeOrder, nodes_to_find
@@ -370,18 +371,26 @@ class Core:
         """The row of the node for a pod of this spec, or -1; details are in `last`.
 
         pod: its id, so that its own nomination is tried first and does not stand in its way."""
-        draw = self._uniform()
+        draw = self._uniform() if self._random else 0.0
         last = self.last
         last.spec, last.pod = spec, pod
         if self._nominations or self.path == "composed":
             return self._schedule_composed(spec, pod, draw)
-        plan = self._plan(spec)
-        if plan is None:
-            return self._schedule_composed(spec, pod, draw)
+        plan = self._plans.get(spec)
+        if plan is None or plan.stamp != self.nodes.version + self.tallies.version + self.cluster.version:
+            plan = self._make_plan(spec)
+            if plan is None:
+                return self._schedule_composed(spec, pod, draw)
         if self.path == "incremental":
             index = self._indexes.get(spec)
             if index is not None and index.plan is plan:
-                node = self._schedule_indexed(index, draw)
+                if index.plain:
+                    node = decide_indexed_plain(self.nodes.amounts, self._log, draw, self._report, *index.fixed)
+                else:
+                    nodes = self.nodes
+                    node = decide_indexed(
+                        nodes.amounts, nodes.labels, self.tallies.counts, self._log, draw, self._report, *index.fixed
+                    )
                 if node >= -1:
                     return node
             self._consider_index(spec, plan)
@@ -405,15 +414,6 @@ class Core:
             start = (start + result.processed) % self.nodes.alive_count
         self._report[:] = (feasible, top, ties, node, result.processed, result.evaluated, start)
         return node
-
-    def _schedule_indexed(self, index: Index, draw: float) -> int:
-        plan = index.plan
-        return decide_indexed(
-            self.nodes.amounts, self.nodes.labels, self.tallies.counts, self._log, index.head, index.leaves, index.tree,
-            index.keys, index.columns, index.entries, plan.ok, plan.statics, plan.resources, plan.extra, plan.masks,
-            index.rules, index.soft, index.points, plan.scores, index.sums, index.places, index.work, index.spread,
-            index.wanted, draw, self._report,
-        )  # fmt: skip
 
     def _consider_index(self, spec: int, plan: Plan) -> None:
         """Build, or build again, the index of a spec that comes in a row; drop one that others' pods outran."""
@@ -455,20 +455,16 @@ class Core:
         self._indexes[spec] = index
         self._index_bytes += index.bytes
 
-    def _plan(self, spec: int) -> Plan | None:
-        """The plan of a spec, made again when nodes' own fields, terms or the cluster's objects changed."""
+    def _make_plan(self, spec: int) -> Plan | None:
+        """The plan of a spec, made again after a change to nodes' own fields, terms or the cluster's objects."""
         if self._planner is None:
             return None
-        stamp = self.nodes.version + self.tallies.version + self.cluster.version
-        plan = self._plans.get(spec)
-        if plan is None or plan.stamp != stamp:
-            plan = self._planner.plan(self.cycle(spec), self.order.rows())
-            if plan is None:
-                return None
-            # making the plan may have counted new tallies
+        plan = self._planner.plan(self.cycle(spec), self.order.rows())
+        if plan is not None:
             old = self._plans.get(spec)
             if old is not None and old.same_as(plan):
                 plan = old
+            # making the plan may have counted new tallies
             plan.stamp = self.nodes.version + self.tallies.version + self.cluster.version
             self._plans[spec] = plan
         return plan
@@ -521,8 +517,6 @@ class Core:
 
     def _uniform(self) -> float:
         """One uniform number a decision, drawn in blocks."""
-        if not self._random:
-            return 0.0
         if self._drawn == len(self._uniforms):
             assert self._rng is not None
             self._uniforms = self._rng.random(_BLOCK).tolist()

@@ -518,11 +518,11 @@ def fill_leaves(
 
 @rule
 def decide_indexed(
-    amounts: np.ndarray, labels: np.ndarray, counts: np.ndarray, log: np.ndarray, head: np.ndarray, leaves: np.ndarray,
-    tree: np.ndarray, keys: np.ndarray, columns: np.ndarray, entries: np.ndarray, ok: np.ndarray, statics: np.ndarray,
-    resources: np.ndarray, extra: np.ndarray, masks: np.ndarray, rules: np.ndarray, soft: np.ndarray,
-    points: np.ndarray, table: np.ndarray, sums: np.ndarray, places: np.ndarray, work: np.ndarray, spread: np.ndarray,
-    wanted: int, draw: float, report: np.ndarray,
+    amounts: np.ndarray, labels: np.ndarray, counts: np.ndarray, log: np.ndarray, draw: float, report: np.ndarray,
+    wanted: int, head: np.ndarray, leaves: np.ndarray, tree: np.ndarray, keys: np.ndarray, columns: np.ndarray,
+    entries: np.ndarray, ok: np.ndarray, statics: np.ndarray, resources: np.ndarray, extra: np.ndarray,
+    masks: np.ndarray, rules: np.ndarray, soft: np.ndarray, points: np.ndarray, table: np.ndarray, sums: np.ndarray,
+    places: np.ndarray, work: np.ndarray, spread: np.ndarray,
 ) -> int:  # fmt: skip
     """Bring an index up to date and decide: the row chosen, -1 for none, STALE or OVERFLOW when the full path must.
 
@@ -615,6 +615,81 @@ def decide_indexed(
     return chosen
 
 
+@rule
+def decide_indexed_plain(
+    amounts: np.ndarray, log: np.ndarray, draw: float, report: np.ndarray, wanted: int, head: np.ndarray,
+    leaves: np.ndarray, tree: np.ndarray, ok: np.ndarray, resources: np.ndarray, extra: np.ndarray, places: np.ndarray,
+    work: np.ndarray,
+) -> int:  # fmt: skip
+    """`decide_indexed` for a plan without rules about other pods or normalised scores: all nodes are one class."""
+    if log[0] - head[SEEN] > head[LIMIT]:
+        return np.int64(STALE)
+    for change in range(head[SEEN], log[0]):
+        leaf = places[LEAF_OF, log[1 + (change & (LOG_SIZE - 1))]]
+        if leaf < 0:
+            continue
+        row = places[ROW_OF, leaf]
+        base = np.int32(-1)
+        if ok[row] != 0 and fits_row(amounts, row, extra, resources):
+            base = np.int32(base_row(amounts, row, resources))
+        if base != leaves[BASE, leaf]:
+            leaves[BASE, leaf] = base
+            _mend_class(leaf, np.int64(0), head, leaves, tree)
+    head[SEEN] = log[0]
+    total = head[LEAVES]
+    root = head[OFFSETS + head[LEVELS] - 1]
+    feasible = np.int64(tree[root, 0, COUNT])
+    best = np.int64(tree[root, 0, BEST])
+    ties = np.int64(tree[root, 0, TIES])
+    start = report[START] % total if head[SAMPLED] != 0 else np.int64(0)
+    processed = total
+    evaluated = total
+    first_end, second_end = total, start
+    goal = work[:, GOAL]
+    if feasible > wanted:
+        goal[0] = -1
+        stop, left = _nth(start, total, wanted, head, leaves, tree, goal)
+        if stop < 0:
+            stop, left = _nth(np.int64(0), start, left, head, leaves, tree, goal)
+        processed = stop - start if stop >= start else stop - start + total
+        evaluated = processed + 1
+        if processed < total:
+            feasible = wanted
+            work[0, COUNT] = 0
+            work[0, BEST] = -1
+            work[0, TIES] = 0
+            first_end = stop if stop > start else total
+            second_end = stop if stop < start else np.int64(0)
+            _gather(start, first_end, head, leaves, tree, work)
+            _gather(np.int64(0), second_end, head, leaves, tree, work)
+            best, ties = work[0, BEST], work[0, TIES]
+    report[fused.FEASIBLE] = feasible
+    report[fused.BEST] = best
+    report[fused.TIES] = ties if best >= 0 else np.int64(0)
+    report[PROCESSED] = processed
+    report[EVALUATED] = evaluated
+    report[START] = (report[START] + processed) % total
+    chosen = np.int64(-1)
+    if best >= 0:
+        goal[0] = best
+        if head[LOWEST] != 0 and head[SAMPLED] != 0:
+            chosen = np.int64(2**62)
+            for low, high in ((start, first_end), (np.int64(0), second_end)):
+                for leaf in range(low, high):
+                    if _leaf_counts(leaf, leaves, goal):
+                        chosen = min(chosen, places[ROW_OF, leaf])
+        else:
+            nth = np.int64(0)
+            if head[LOWEST] == 0:
+                nth = min(np.int64(draw * np.float64(ties)), ties - 1)
+            leaf, left = _nth(start, first_end, nth, head, leaves, tree, goal)
+            if leaf < 0:
+                leaf, left = _nth(np.int64(0), second_end, left, head, leaves, tree, goal)
+            chosen = places[ROW_OF, leaf]
+    report[fused.CHOSEN] = chosen
+    return chosen
+
+
 def shaped_for_index(plan: Plan) -> bool:
     """Can the plan's rules be judged class by class? Not with a key of many shared domains, nor with hard spreading over
     a key that is different on every node."""
@@ -651,7 +726,6 @@ class Index:
         self, plan: Plan, places: np.ndarray, leaves: int, wanted: int, classes: int, sampled: bool, lowest: bool
     ) -> None:
         self.plan = plan
-        self.wanted = wanted
         self.classes = classes
         keys = _Keys([(KEY_TAINT, 0, 0), (KEY_AFFINITY, 0, 0), (KEY_ALL_KEYS, 0, 0)], [])
         rule_keys = [self._rule(keys, each) for each in plan.rules.tolist()]
@@ -682,6 +756,17 @@ class Index:
         self.keys = np.zeros((classes + 1, len(keys.columns)), np.int64)
         self.work = np.zeros((classes, 6), np.int64)
         self.spread = np.zeros(classes, np.float64)
+        self.plain = plan.plain and not len(plan.rules)
+        if self.plain:
+            self.fixed: tuple[object, ...] = (
+                wanted, self.head, self.leaves, self.tree, plan.ok, plan.resources, plan.extra, places, self.work,
+            )  # fmt: skip
+        else:
+            self.fixed = (
+                wanted, self.head, self.leaves, self.tree, self.keys, self.columns, self.entries, plan.ok, plan.statics,
+                plan.resources, plan.extra, plan.masks, self.rules, self.soft, self.points, plan.scores, self.sums,
+                places, self.work, self.spread,
+            )  # fmt: skip
         self.bytes = self.leaves.nbytes + self.tree.nbytes + self.sums.nbytes
 
     def fill(self, amounts: np.ndarray, labels: np.ndarray, counts: np.ndarray, log: np.ndarray) -> bool:

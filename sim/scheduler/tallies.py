@@ -215,8 +215,8 @@ class Tallies:
         self._repelling: list[PodInfo] = []
         self._attracting: list[PodInfo] = []
         self._keys_of: dict[tuple[str, int], tuple[int, frozenset[str]]] = {}
-        self.epoch = 0
-        """Raised when slots change hands: whoever remembers slot numbers must ask again."""
+        self.version = 0
+        """Counts what makes remembered slots and keys stale: slots that changed hands, new specs with terms."""
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -226,13 +226,10 @@ class Tallies:
         self._infos.append(info)
         if info.required_anti:
             self._repelling.append(info)
+            self.version += 1
         if info.has_terms:
             self._attracting.append(info)
-
-    @property
-    def version(self) -> int:
-        """Counts what makes remembered slots and keys stale: slots that changed hands, new specs with terms."""
-        return self.epoch + len(self._repelling) + len(self._attracting)
+            self.version += 1
 
     def repelling_keys(self, pod: PodInfo) -> list[str]:
         """Topology keys of required anti-affinity terms, of any known spec, that match a pod."""
@@ -295,7 +292,7 @@ class Tallies:
         self._by_audience.clear()
         self._effects.clear()
         self._keys_of.clear()
-        self.epoch += 1
+        self.version += 1
 
     def reserve_nodes(self, capacity: int) -> None:
         """Make room for more node rows."""
@@ -361,4 +358,4 @@ class Tallies:
         for slot, key in enumerate(self._keys):
             self._index(key, slot)
         self._effects.clear()
-        self.epoch += 1
+        self.version += 1
