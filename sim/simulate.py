@@ -210,7 +210,7 @@ class Cluster:
 
         self.kubelets.workers = PodWorkers(
             clock, spec, scenario.runtime, self.network, self.registry, pods, client,
-            StatusManager(client, namespace_of, self.watch.publish), self.node_events, streams, images_of=lambda pod: images[template_of[pod]],
+            StatusManager(spec.status_period_s, client, namespace_of, self.watch.publish), self.node_events, streams, images_of=lambda pod: images[template_of[pod]],
             containers_of=lambda pod: len(containers[template_of[pod]]), namespace_of=namespace_of,
             grace_s=lambda pod: load.templates[template_of[pod]].termination_grace_s,
             on_running=self._pod_running, heard_running=self._hear_running, heard_finished=self._hear_finished, on_gone=self._pod_gone)

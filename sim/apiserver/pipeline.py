@@ -67,12 +67,15 @@ class ApiServer:
         if taken:
             _, walked = self._rbac.decide(user, operation.verb, operation.resource, "")
             yield self._machine.work(taken * self._cpu_s(operation, walked), threads=taken)
+            error = ""
             if operation.reads:
-                yield self._etcd.range(taken * operation.reads)
-            if operation.writes:
-                yield self._etcd.put(taken * operation.writes)
+                error = yield self._etcd.range(taken * operation.reads)
+            if operation.writes and not error:
+                error = yield self._etcd.put(taken * operation.writes)
             seats.release(taken)
-            self._log.add(operation, user, 200, arrived_s, taken)
+            self._log.add(operation, user, 500 if error else 200, arrived_s, taken)
+            if error:
+                return 0
         return taken
 
     def _cpu_s(self, operation: Operation, bindings_walked: int) -> float:
@@ -91,9 +94,13 @@ class ApiServer:
             if refused_for:
                 return 403
         if operation.reads:
-            yield self._etcd.range(operation.reads)
+            error = yield self._etcd.range(operation.reads)
+            if error:
+                return 500
         if operation.writes:
-            yield self._etcd.put(operation.writes)
+            error = yield self._etcd.put(operation.writes)
+            if error:
+                return 500
         return 201 if operation.verb == "POST" else 200
 
     def _quota_check(self, namespace: str) -> Batcher[Charge]:

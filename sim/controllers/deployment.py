@@ -32,6 +32,11 @@ class DeploymentController:
 
     def _sync(self, app: int, namespace: str, pods: range) -> Generator[Event, Any, None]:
         yield self._machine.work(self._spec.sync_cpu_s)
-        yield from self._client.turn()
-        yield from self._client.send(CREATE_REPLICASET, namespace)
+        failures = 0
+        while True:
+            yield from self._client.turn()
+            if (yield from self._client.send(CREATE_REPLICASET, namespace)) == 201:
+                break
+            yield self._clock.timeout(min(self._spec.retry_base_s * 2**failures, self._spec.retry_max_s))
+            failures += 1
         self._on_replicaset(app, pods)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from math import isnan
+from math import isnan, nan
 from typing import Any
 
 from simpy.events import Event
@@ -64,7 +64,10 @@ class PodControl:
         if not isnan(self._pods.times["delete_requested_s"][pod]):
             return  # somebody else, such as another preemptor, was faster
         self._pods.times["delete_requested_s"][pod] = self._clock._now
-        yield from client.send(MARK_POD_DELETED, self._templates[self._pods.ids["template"][pod]].namespace)
+        code = yield from client.send(MARK_POD_DELETED, self._templates[self._pods.ids["template"][pod]].namespace)
+        if code != 200:  # not stored: whoever wanted it may ask again
+            self._pods.times["delete_requested_s"][pod] = nan
+            return
         if self._pods.ids["phase"][pod] == Phase.PENDING:
             self._pods.times["gone_s"][pod] = self._clock._now
             self._pods.ids["phase"][pod] = Phase.DELETED

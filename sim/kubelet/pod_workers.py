@@ -111,9 +111,11 @@ class PodWorkers:
             yield node.next_tick(node.relist_phase_s, spec.relist_period_s)
         yield from self._status.report(node, pod)
         yield clock.timeout(spec.reclaim_s)
-        yield node.next_tick(node.status_phase_s, spec.status_period_s)
-        yield from node.turn()
-        yield from self._client.send(REMOVE_POD, self._namespace_of(pod))
+        removed = 500
+        while removed != 200:
+            yield node.next_tick(node.status_phase_s, spec.status_period_s)
+            yield from node.turn()
+            removed = yield from self._client.send(REMOVE_POD, self._namespace_of(pod))
         self._doomed.discard(pod)
         times["gone_s"][pod] = clock._now
         self._pods.ids["phase"][pod] = Phase.DELETED

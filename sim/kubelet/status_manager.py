@@ -16,10 +16,11 @@ from sim.kubelet.node import Node
 class StatusManager:
     """Reads the pod, then patches its status: two requests under the kubelet's client rate limit.
 
-    client: the nodes' credentials; each node's own limit is its `client_limit`. publish: tells the watchers of the change.
+    period_s: of its batches. client: the nodes' credentials; each node's own limit is its `client_limit`. publish: tells the watchers of the change.
     """
 
-    def __init__(self, client: Client, namespace_of: Callable[[int], str], publish: Callable[[int, Handler | None, int], None]) -> None:
+    def __init__(self, period_s: float, client: Client, namespace_of: Callable[[int], str], publish: Callable[[int, Handler | None, int], None]) -> None:
+        self._period_s = period_s
         self._client = client
         self._namespace_of = namespace_of
         self._publish = publish
@@ -29,9 +30,13 @@ class StatusManager:
         namespace = self._namespace_of(pod)
         if not node.status_lock.try_acquire():
             yield node.status_lock.acquire()
-        yield from node.turn()
-        yield from self._client.send(GET_POD, namespace)
-        yield from node.turn()
-        yield from self._client.send(PATCH_POD_STATUS, namespace)
+        while True:
+            yield from node.turn()
+            read = yield from self._client.send(GET_POD, namespace)
+            if read == 200:
+                yield from node.turn()
+                if (yield from self._client.send(PATCH_POD_STATUS, namespace)) == 200:
+                    break
+            yield node.next_tick(node.status_phase_s, self._period_s)  # what failed goes again with the next batch
         node.status_lock.release()
         self._publish(pod, heard, 1)

@@ -22,7 +22,10 @@ EXACT = {
         "watch_event_cpu_s": 1 * MS, "watch_latency_s": 0.5 * MS,
         "authentication": {"certificate_cpu_s": 0}, "authorization": {"binding_cpu_s": 0},
     },
-    "etcd": {"batch_cpu_s": 1 * MS, "put_cpu_s": 0.5 * MS, "range_cpu_s": 3 * MS},
+    "etcd": {
+        "batch_cpu_s": 1 * MS, "put_cpu_s": 0.5 * MS, "range_cpu_s": 3 * MS, "wake_cpu_s": 0, "spin_s": 0, "reply_cpu_s": 0, "fsync_cpu_s": 0,
+        "log_byte_s": 0, "backend_commit_s": 0,
+    },
     "scheduler": {"cycle_cpu_s": 4 * MS, "filter_cpu_s": 0, "score_cpu_s": 0, "bind_cpu_s": 0, "qps": 1000, "burst": 1000},
     "kubelet": {
         "qps": 1000, "burst": 1000, "events_per_start": 0, "dispatch_cpu_s": 1 * MS, "sync_cpu_s": 5 * MS, "volume_poll_s": 300 * MS,
