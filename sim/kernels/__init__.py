@@ -37,10 +37,14 @@ _WARMERS: list[Callable[[], None]] = []
 
 
 def rule(function: Callable[..., Any]) -> Any:
-    """Compile a scalar rule (a few lines of integer or float arithmetic) for use inside kernels.
+    """Compile a part of kernels (a few lines of integer or float arithmetic), for calls from compiled code only; its
+    `py_func` is the same text in Python."""
+    return numba.njit(function, cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
-    Callable from Python as well, where it is the same arithmetic: int64 and float64, no reordering."""
-    return numba.njit(function, cache=True, inline="never", error_model="numpy")
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """Compile a loop whose slow twin is a whole path rather than one function; the path's tests hold the two equal."""
+    return numba.njit(function, cache=True, error_model="numpy", no_cfunc_wrapper=True)
 
 
 def kernel(reference: Callable[..., Any]) -> Callable[[Callable[..., Any]], Kernel]:
@@ -48,7 +52,7 @@ def kernel(reference: Callable[..., Any]) -> Callable[[Callable[..., Any]], Kern
 
     def add(function: Callable[..., Any]) -> Kernel:
         name = f"{function.__module__.rsplit('.', 1)[-1]}.{function.__name__}"
-        entry = Kernel(name, numba.njit(function, cache=True, error_model="numpy"), reference)
+        entry = Kernel(name, numba.njit(function, cache=True, error_model="numpy", no_cfunc_wrapper=True), reference)
         KERNELS[name] = entry
         return entry
 

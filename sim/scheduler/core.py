@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sim.base.errors import InputError
+from sim.kernels import warmer
 from sim.scheduler.cluster import ClusterObjects, DisruptionBudget
 from sim.scheduler.dry_run import takes_of, with_nominated
 from sim.scheduler.framework import SUCCESS, Cycle, Filtered, Framework
@@ -38,14 +39,26 @@ from sim.scheduler.incremental import (
     shaped_for_index,
 )
 from sim.scheduler.node_order import NodeOrder, nodes_to_find
-from sim.scheduler.placing import LOG_SIZE, note_change, place, unplace
+from sim.scheduler.placing import LOG_SIZE, note_changed, place, unplace
 from sim.scheduler.plan import Plan, Planner, can_fuse
 from sim.scheduler.pod_info import PodInfo
 from sim.scheduler.preemption import BY_PREEMPTION, Evaluator, Preemption
-from sim.scheduler.profiles import Profile
+from sim.scheduler.plugins.pod_topology_spread import HOSTNAME, ZONE
+from sim.scheduler.profiles import Profile, profile
 from sim.scheduler.tallies import Tallies
 from sim.state.nodes import NodeTable
-from sim.state.objects import LabelSelector, NodeSpec, Pairs, PodSpec
+from sim.state.objects import (
+    Affinity,
+    Container,
+    LabelSelector,
+    NodeSpec,
+    Pairs,
+    PodAffinityTerm,
+    PodSpec,
+    TopologySpreadConstraint,
+    pairs,
+    quantities,
+)
 from sim.state.placements import SPEC, TERMINATING, Placements
 
 TIE_BREAKS = ("random", "lowest")
@@ -244,7 +257,7 @@ class Core:
     def update_node(self, row: int, spec: NodeSpec) -> None:
         """Replace what a node is: labels, taints, allocatable amounts, images, cordon."""
         self.nodes.update(row, spec)
-        note_change(self._log, row)
+        note_changed(self._log, row)
         if self.order.update(row, self.nodes):
             self.nodes.set_version += 1
 
@@ -342,7 +355,7 @@ class Core:
         for sign, terminating in ((-1, False), (1, True)):
             slots, weights = self.tallies.effects(spec, terminating)
             self.tallies.counts[slots, row] += sign * weights
-        note_change(self._log, row)
+        note_changed(self._log, row)
         places.pods[TERMINATING, pod] = BY_PREEMPTION if by_preemption else 1
 
     def nominate(self, pod: int, spec: int, node: int) -> None:
@@ -619,3 +632,26 @@ class Core:
         return frozenset(self.framework.filters[index].name for index in indices if index >= 0)
 
 
+
+
+@warmer
+def _warm() -> None:
+    """Compile, or load, what runs of the default profile call: the full and the incremental path, plain and not."""
+    for percentage in (100, 0):
+        core = Core(profile("1.34"), "random", percentage, np.random.default_rng(0))
+        room = quantities({"cpu": 4000, "memory": 2**33, "pods": 110})
+        for index in range(MIN_NODES_FOR_INDEX):
+            core.add_node(NodeSpec(f"n{index}", pairs({HOSTNAME: f"n{index}", ZONE: f"z{index % 3}"}), (), False, room))
+        labels = pairs({"app": "warm"})
+        soft = TopologySpreadConstraint(1, ZONE, "ScheduleAnyway", LabelSelector(labels))
+        alone = Affinity(anti_required=(PodAffinityTerm(HOSTNAME, LabelSelector(labels)),))
+        containers = (Container(requests=quantities({"cpu": 10, "memory": 2**20})),)
+        pod = 0
+        for spec in (
+            core.intern(PodSpec(containers=containers)),
+            core.intern(PodSpec(labels=labels, containers=containers, affinity=alone, topology_spread_constraints=(soft,))),
+        ):
+            for _ in range(2 * STREAK_FOR_INDEX):
+                core.assume(pod, spec, core.schedule(spec))
+                pod += 1
+        core.remove(0)

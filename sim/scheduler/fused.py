@@ -312,19 +312,53 @@ def scan(
 
     walk int64[m]: rows in walking order; rows int64, totals int32: the feasible rows found and their base scores.
     Returns (found, processed, evaluated): the node that triggers the stop is evaluated but not processed."""
+    allocatable_cpu, allocatable_memory = amounts[_ALLOCATABLE_CPU], amounts[_ALLOCATABLE_MEMORY]
+    requested_cpu, requested_memory = amounts[_REQUESTED_CPU], amounts[_REQUESTED_MEMORY]
+    nonzero_cpu, nonzero_memory = amounts[NONZERO_CPU], amounts[NONZERO_MEMORY]
+    allocatable_pods, requested_pods = amounts[_ALLOCATABLE_PODS], amounts[_REQUESTED_PODS]
+    fit_cpu, fit_memory = table[FIT_CPU], table[FIT_MEMORY]
+    more = extra.shape[0]
     m = walk.shape[0]
     found = 0
+    processed = m
+    evaluated = m
     for step in range(m):
         at = start + step
         row = walk[at if at < m else at - m]
-        if ok[row] == 0 or not fits_row(amounts, row, extra, table):
+        if (
+            ok[row] == 0
+            or requested_pods[row] >= allocatable_pods[row]
+            or fit_cpu > allocatable_cpu[row] - requested_cpu[row]
+            or fit_memory > allocatable_memory[row] - requested_memory[row]
+        ):
+            continue
+        if more > 0 and not fits_row(amounts, row, extra, table):
             continue
         if found == wanted:
-            return found, step, step + 1
+            processed = step
+            evaluated = step + 1
+            break
         rows[found] = row
-        totals[found] = np.int32(base_row(amounts, row, table))
         found += 1
-    return found, m, m
+    score_cpu, score_memory = table[SCORE_CPU], table[SCORE_MEMORY]
+    balance_cpu, balance_memory = table[BALANCE_CPU], table[BALANCE_MEMORY]
+    fit_weight, balance_weight, constant, top = table[FIT_WEIGHT], table[BALANCE_WEIGHT], table[CONSTANT], table[TOP]
+    if table[LEGACY] != 0:
+        for k in range(found):
+            row = rows[k]
+            totals[k] = np.int32(constant + legacy_base(
+                allocatable_cpu[row], allocatable_memory[row], requested_cpu[row], requested_memory[row],
+                nonzero_cpu[row], nonzero_memory[row], score_cpu, score_memory, fit_weight, balance_weight, top,
+            ))  # fmt: skip
+    else:
+        for k in range(found):
+            row = rows[k]
+            totals[k] = np.int32(constant + default_base(
+                allocatable_cpu[row], allocatable_memory[row], requested_cpu[row], requested_memory[row],
+                nonzero_cpu[row], nonzero_memory[row], score_cpu, score_memory, balance_cpu, balance_memory, fit_weight,
+                balance_weight,
+            ))  # fmt: skip
+    return found, processed, evaluated
 
 
 _dense_base = dense_base.fast

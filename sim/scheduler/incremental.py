@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim.kernels import rule
+from sim.kernels import compiled, rule
 from sim.scheduler import fused
 from sim.scheduler.fused import (
     ATTRACT,
@@ -261,39 +261,47 @@ def _judge_classes(
 
 @rule
 def _gather(
-    low: int, high: int, head: np.ndarray, leaves: np.ndarray, tree: np.ndarray, seen: np.ndarray
-) -> None:
-    """Add the leaves from low to high (exclusive) to seen int64[classes, 3]: count, best, ties by class."""
+    start: int, first_end: int, second_end: int, head: np.ndarray, leaves: np.ndarray, tree: np.ndarray,
+    seen: np.ndarray,
+) -> None:  # fmt: skip
+    """Count, best and ties by class, into seen int64[classes, 3 or more], of the leaves from start to first_end and from
+    0 to second_end (both exclusive)."""
     classes = head[CLASSES]
-    at = low
-    while at < high:
-        if (at & (FAN - 1)) != 0 or at + FAN > high:
-            base = leaves[BASE, at]
-            if base >= 0:
-                c = leaves[CLASS, at]
-                seen[c, COUNT] += 1
-                if base > seen[c, BEST]:
-                    seen[c, BEST] = base
-                    seen[c, TIES] = 1
-                elif base == seen[c, BEST]:
-                    seen[c, TIES] += 1
-            at += 1
-            continue
-        level = np.int64(0)
-        size = np.int64(FAN)
-        while level + 1 < head[LEVELS] and (at & (size * FAN - 1)) == 0 and at + size * FAN <= high:
-            level += 1
-            size *= FAN
-        block = head[OFFSETS + level] + at // size
-        for c in range(classes):
-            seen[c, COUNT] += tree[block, c, COUNT]
-            best = np.int64(tree[block, c, BEST])
-            if best > seen[c, BEST]:
-                seen[c, BEST] = best
-                seen[c, TIES] = tree[block, c, TIES]
-            elif best == seen[c, BEST]:
-                seen[c, TIES] += tree[block, c, TIES]
-        at += size
+    for c in range(classes):
+        seen[c, COUNT] = 0
+        seen[c, BEST] = -1
+        seen[c, TIES] = 0
+    for segment in range(2):
+        at = start if segment == 0 else np.int64(0)
+        high = first_end if segment == 0 else second_end
+        while at < high:
+            if (at & (FAN - 1)) != 0 or at + FAN > high:
+                base = leaves[BASE, at]
+                if base >= 0:
+                    c = leaves[CLASS, at]
+                    seen[c, COUNT] += 1
+                    if base > seen[c, BEST]:
+                        seen[c, BEST] = base
+                        seen[c, TIES] = 1
+                    elif base == seen[c, BEST]:
+                        seen[c, TIES] += 1
+                at += 1
+                continue
+            level = np.int64(0)
+            size = np.int64(FAN)
+            while level + 1 < head[LEVELS] and (at & (size * FAN - 1)) == 0 and at + size * FAN <= high:
+                level += 1
+                size *= FAN
+            block = head[OFFSETS + level] + at // size
+            for c in range(classes):
+                seen[c, COUNT] += tree[block, c, COUNT]
+                best = np.int64(tree[block, c, BEST])
+                if best > seen[c, BEST]:
+                    seen[c, BEST] = best
+                    seen[c, TIES] = tree[block, c, TIES]
+                elif best == seen[c, BEST]:
+                    seen[c, TIES] += tree[block, c, TIES]
+            at += size
 
 
 @rule
@@ -317,39 +325,64 @@ def _leaf_counts(leaf: int, leaves: np.ndarray, goal: np.ndarray) -> bool:
 
 @rule
 def _nth(
-    low: int, high: int, nth: int, head: np.ndarray, leaves: np.ndarray, tree: np.ndarray, goal: np.ndarray
-) -> tuple[int, int]:
-    """Between two leaves, the one that counts after `nth` others: (leaf, 0), or (-1, how many are still missing)."""
-    at = low
+    start: int, first_end: int, second_end: int, nth: int, head: np.ndarray, leaves: np.ndarray, tree: np.ndarray,
+    goal: np.ndarray,
+) -> int:  # fmt: skip
+    """The leaf that counts after `nth` others, from start to first_end and then from 0 to second_end."""
     left = nth
-    while at < high:
-        if (at & (FAN - 1)) != 0 or at + FAN > high:
-            if _leaf_counts(at, leaves, goal):
-                if left == 0:
-                    return at, np.int64(0)
-                left -= 1
-            at += 1
-            continue
-        level = np.int64(0)
-        size = np.int64(FAN)
-        weight = _block_weight(head[OFFSETS] + (at >> FAN_BITS), head, tree, goal)
-        if weight > left:
-            for leaf in range(at, at + FAN):
-                if _leaf_counts(leaf, leaves, goal):
+    for segment in range(2):
+        at = start if segment == 0 else np.int64(0)
+        high = first_end if segment == 0 else second_end
+        while at < high:
+            level = np.int64(-1)
+            size = np.int64(1)
+            weight = np.int64(0)
+            if (at & (FAN - 1)) == 0 and at + FAN <= high:
+                # pass over the largest whole block that does not hold the leaf
+                while level + 1 < head[LEVELS] and (at & (size * FAN - 1)) == 0 and at + size * FAN <= high:
+                    above = _block_weight(head[OFFSETS + level + 1] + at // (size * FAN), head, tree, goal)
+                    if above > left:
+                        break
+                    level += 1
+                    size *= FAN
+                    weight = above
+            if level < 0:
+                if _leaf_counts(at, leaves, goal):
                     if left == 0:
-                        return np.int64(leaf), np.int64(0)
+                        return at
                     left -= 1
-        # pass over the largest whole block that does not hold the leaf
-        while level + 1 < head[LEVELS] and (at & (size * FAN - 1)) == 0 and at + size * FAN <= high:
-            above = _block_weight(head[OFFSETS + level + 1] + at // (size * FAN), head, tree, goal)
-            if above > left:
-                break
-            level += 1
-            size *= FAN
-            weight = above
-        left -= weight
-        at += size
-    return np.int64(-1), left
+                at += 1
+                continue
+            left -= weight
+            at += size
+    return np.int64(-1)
+
+
+@rule
+def _lowest_row(
+    start: int, first_end: int, second_end: int, leaves: np.ndarray, goal: np.ndarray, places: np.ndarray
+) -> int:
+    """The smallest row among the leaves that count."""
+    lowest = np.int64(2**62)
+    for segment in range(2):
+        for leaf in range(start if segment == 0 else np.int64(0), first_end if segment == 0 else second_end):
+            if _leaf_counts(leaf, leaves, goal):
+                lowest = min(lowest, places[ROW_OF, leaf])
+    return lowest
+
+
+@rule
+def _one_of(
+    start: int, first_end: int, second_end: int, ties: int, draw: float, head: np.ndarray, leaves: np.ndarray,
+    tree: np.ndarray, goal: np.ndarray, places: np.ndarray,
+) -> int:  # fmt: skip
+    """The row chosen among the ties."""
+    if head[LOWEST] != 0 and head[SAMPLED] != 0:
+        return _lowest_row(start, first_end, second_end, leaves, goal, places)
+    nth = np.int64(0)
+    if head[LOWEST] == 0:
+        nth = min(np.int64(draw * np.float64(ties)), ties - 1)
+    return places[ROW_OF, _nth(start, first_end, second_end, nth, head, leaves, tree, goal)]
 
 
 @rule
@@ -474,7 +507,7 @@ def refresh_leaf(
     return True
 
 
-@rule
+@compiled
 def fill_leaves(
     amounts: np.ndarray, labels: np.ndarray, counts: np.ndarray, head: np.ndarray, leaves: np.ndarray, tree: np.ndarray,
     keys: np.ndarray, columns: np.ndarray, entries: np.ndarray, ok: np.ndarray, statics: np.ndarray,
@@ -516,7 +549,7 @@ def fill_leaves(
     return True
 
 
-@rule
+@compiled
 def decide_indexed(
     amounts: np.ndarray, labels: np.ndarray, counts: np.ndarray, log: np.ndarray, draw: float, report: np.ndarray,
     wanted: int, head: np.ndarray, leaves: np.ndarray, tree: np.ndarray, keys: np.ndarray, columns: np.ndarray,
@@ -548,31 +581,22 @@ def decide_indexed(
             work[c, GOAL] = -1
             feasible += tree[root, c, COUNT]
     start = report[START] % total if head[SAMPLED] != 0 else np.int64(0)
-    stop = start
+    # the nodes found lie from start to first_end and from 0 to second_end
+    first_end, second_end = total, start
     processed = total
-    evaluated = total
     if feasible > wanted:
-        stop, left = _nth(start, total, wanted, head, leaves, tree, work[:, GOAL])
-        if stop < 0:
-            stop, left = _nth(np.int64(0), start, left, head, leaves, tree, work[:, GOAL])
+        stop = _nth(start, total, start, wanted, head, leaves, tree, work[:, GOAL])
         processed = stop - start if stop >= start else stop - start + total
-        evaluated = processed + 1
-    # the nodes found lie from start to stop, around the end if need be; equal means all
-    whole = processed == total
-    for c in range(classes):
-        if whole:
+        first_end = stop if stop >= start else total
+        second_end = stop if stop < start else np.int64(0)
+    evaluated = min(processed + 1, total)
+    if processed == total:
+        for c in range(classes):
             work[c, COUNT] = tree[root, c, COUNT]
             work[c, BEST] = tree[root, c, BEST]
             work[c, TIES] = tree[root, c, TIES]
-        else:
-            work[c, COUNT] = 0
-            work[c, BEST] = -1
-            work[c, TIES] = 0
-    first_end = total if whole or stop < start else stop
-    second_end = start if whole else (stop if stop < start else np.int64(0))
-    if not whole:
-        _gather(start, first_end, head, leaves, tree, work)
-        _gather(np.int64(0), second_end, head, leaves, tree, work)
+    else:
+        _gather(start, first_end, second_end, head, leaves, tree, work)
     feasible = np.int64(0)
     for c in range(classes):
         if work[c, FITS] == 0:
@@ -597,25 +621,12 @@ def decide_indexed(
     report[START] = (report[START] + processed) % total
     chosen = np.int64(-1)
     if ties > 0:
-        if head[LOWEST] != 0 and head[SAMPLED] != 0:
-            chosen = np.int64(2**62)
-            for low, high in ((start, first_end), (np.int64(0), second_end)):
-                for leaf in range(low, high):
-                    if _leaf_counts(leaf, leaves, work[:, GOAL]):
-                        chosen = min(chosen, places[ROW_OF, leaf])
-        else:
-            nth = np.int64(0)
-            if head[LOWEST] == 0:
-                nth = min(np.int64(draw * np.float64(ties)), ties - 1)
-            leaf, left = _nth(start, first_end, nth, head, leaves, tree, work[:, GOAL])
-            if leaf < 0:
-                leaf, left = _nth(np.int64(0), second_end, left, head, leaves, tree, work[:, GOAL])
-            chosen = places[ROW_OF, leaf]
+        chosen = _one_of(start, first_end, second_end, ties, draw, head, leaves, tree, work[:, GOAL], places)
     report[fused.CHOSEN] = chosen
     return chosen
 
 
-@rule
+@compiled
 def decide_indexed_plain(
     amounts: np.ndarray, log: np.ndarray, draw: float, report: np.ndarray, wanted: int, head: np.ndarray,
     leaves: np.ndarray, tree: np.ndarray, ok: np.ndarray, resources: np.ndarray, extra: np.ndarray, places: np.ndarray,
@@ -642,50 +653,27 @@ def decide_indexed_plain(
     best = np.int64(tree[root, 0, BEST])
     ties = np.int64(tree[root, 0, TIES])
     start = report[START] % total if head[SAMPLED] != 0 else np.int64(0)
-    processed = total
-    evaluated = total
     first_end, second_end = total, start
+    processed = total
     goal = work[:, GOAL]
     if feasible > wanted:
         goal[0] = -1
-        stop, left = _nth(start, total, wanted, head, leaves, tree, goal)
-        if stop < 0:
-            stop, left = _nth(np.int64(0), start, left, head, leaves, tree, goal)
+        stop = _nth(start, total, start, wanted, head, leaves, tree, goal)
         processed = stop - start if stop >= start else stop - start + total
-        evaluated = processed + 1
-        if processed < total:
-            feasible = wanted
-            work[0, COUNT] = 0
-            work[0, BEST] = -1
-            work[0, TIES] = 0
-            first_end = stop if stop > start else total
-            second_end = stop if stop < start else np.int64(0)
-            _gather(start, first_end, head, leaves, tree, work)
-            _gather(np.int64(0), second_end, head, leaves, tree, work)
-            best, ties = work[0, BEST], work[0, TIES]
+        first_end = stop if stop >= start else total
+        second_end = stop if stop < start else np.int64(0)
+        _gather(start, first_end, second_end, head, leaves, tree, work)
+        feasible, best, ties = work[0, COUNT], work[0, BEST], work[0, TIES]
     report[fused.FEASIBLE] = feasible
     report[fused.BEST] = best
-    report[fused.TIES] = ties if best >= 0 else np.int64(0)
+    report[fused.TIES] = ties
     report[PROCESSED] = processed
-    report[EVALUATED] = evaluated
+    report[EVALUATED] = min(processed + 1, total)
     report[START] = (report[START] + processed) % total
     chosen = np.int64(-1)
     if best >= 0:
         goal[0] = best
-        if head[LOWEST] != 0 and head[SAMPLED] != 0:
-            chosen = np.int64(2**62)
-            for low, high in ((start, first_end), (np.int64(0), second_end)):
-                for leaf in range(low, high):
-                    if _leaf_counts(leaf, leaves, goal):
-                        chosen = min(chosen, places[ROW_OF, leaf])
-        else:
-            nth = np.int64(0)
-            if head[LOWEST] == 0:
-                nth = min(np.int64(draw * np.float64(ties)), ties - 1)
-            leaf, left = _nth(start, first_end, nth, head, leaves, tree, goal)
-            if leaf < 0:
-                leaf, left = _nth(np.int64(0), second_end, left, head, leaves, tree, goal)
-            chosen = places[ROW_OF, leaf]
+        chosen = _one_of(start, first_end, second_end, ties, draw, head, leaves, tree, goal, places)
     report[fused.CHOSEN] = chosen
     return chosen
 

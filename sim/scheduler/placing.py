@@ -17,7 +17,8 @@ def note_change(log: np.ndarray, row: int) -> None:
     log[0] += 1
 
 
-def _note_twin(log: np.ndarray, row: int) -> None:
+def note_changed(log: np.ndarray, row: int) -> None:
+    """`note_change` from Python."""
     log[1 + int(log[0]) % LOG_SIZE] = row
     log[0] += 1
 
@@ -35,7 +36,7 @@ def _place_twin(
     else:
         heads[0, node] = pod
     heads[1, node] = pod
-    _note_twin(log, node)
+    note_changed(log, node)
 
 
 @kernel(reference=_place_twin)
@@ -81,7 +82,7 @@ def _unplace_twin(
     else:
         heads[1, node] = before
     pods[:, pod] = -1
-    _note_twin(log, node)
+    note_changed(log, node)
 
 
 @kernel(reference=_unplace_twin)
