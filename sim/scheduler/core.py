@@ -18,7 +18,6 @@ from sim.scheduler.fused import (
     FEASIBLE,
     TIES,
     choose,
-    decide_plain,
     dense_base,
     finish,
     judge_topology,
@@ -311,6 +310,11 @@ class Core:
             self._ids[spec] = found
         return found
 
+    @property
+    def infos(self) -> list[PodInfo]:
+        """All interned specs, by id."""
+        return self._infos
+
     def info(self, spec: int) -> PodInfo:
         """The spec made ready for the rules."""
         return self._infos[spec]
@@ -509,11 +513,6 @@ class Core:
                 scratch.totals,
             )  # fmt: skip
             rows = scratch.rows
-        elif plan.plain:
-            decide_plain.fast(
-                nodes.amounts, ok, plan.extra, plan.resources, count, scratch.fits, scratch.totals, draw,
-                not self._random, _NO_ROWS, report,
-            )  # fmt: skip
         else:
             dense_base.fast(nodes.amounts, ok, plan.extra, plan.resources, count, scratch.fits, scratch.totals)
         if not plan.plain:
@@ -521,7 +520,7 @@ class Core:
                 nodes.labels, self.tallies.counts, plan.masks, plan.statics, plan.soft, plan.points, plan.scores, count,
                 rows, found, scratch.totals, plan.sums, scratch.spread, scratch.affinity, draw, not self._random, report,
             )  # fmt: skip
-        elif wanted < len(walk):
+        else:
             choose.fast(scratch.totals, found, draw, not self._random, rows, report)
         report[PROCESSED] = processed
         report[EVALUATED] = evaluated

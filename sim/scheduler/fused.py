@@ -45,7 +45,7 @@ SOFT_COLUMNS = 7
 POINT_LABEL, POINT_SLOT, POINT_UNIQUE, POINT_DOMAINS, POINT_OFFSET = range(5)
 POINT_COLUMNS = 5
 
-# What `finish` and `decide_plain` report, int64[4].
+# What `finish` and `choose` report, int64[4 or more].
 FEASIBLE, BEST, TIES, CHOSEN = 0, 1, 2, 3
 
 
@@ -361,37 +361,13 @@ def scan(
     return found, processed, evaluated
 
 
-_dense_base = dense_base.fast
-
-
-def _decide_plain_twin(
-    amounts: np.ndarray, ok: np.ndarray, extra: np.ndarray, table: np.ndarray, count: int, fits: np.ndarray,
-    totals: np.ndarray, draw: float, lowest: bool, no_rows: np.ndarray, report: np.ndarray,
-) -> None:  # fmt: skip
-    report[FEASIBLE] = _dense_base_twin(amounts, ok, extra, table, count, fits, totals)
-    best = np.flatnonzero(totals[:count] == totals[:count].max(initial=-1)) if report[FEASIBLE] else []
-    report[BEST] = totals[best[0]] if len(best) else -1
-    report[TIES] = len(best)
-    report[CHOSEN] = (best[0] if lowest else best[min(int(draw * len(best)), len(best) - 1)]) if len(best) else -1
-
-
-@kernel(reference=_decide_plain_twin)
-def decide_plain(
-    amounts: np.ndarray, ok: np.ndarray, extra: np.ndarray, table: np.ndarray, count: int, fits: np.ndarray,
-    totals: np.ndarray, draw: float, lowest: bool, no_rows: np.ndarray, report: np.ndarray,
-) -> None:  # fmt: skip
-    """A whole decision over all rows for a pod whose scores need no normalisation: `dense_base` and `pick`."""
-    report[FEASIBLE] = _dense_base(amounts, ok, extra, table, count, fits, totals)
-    pick(totals, count, draw, lowest, no_rows, report)
-
-
 def _choose_twin(
     totals: np.ndarray, found: int, draw: float, lowest: bool, rows: np.ndarray, report: np.ndarray
 ) -> None:
     best = totals[:found].max(initial=-1)
     ties = np.flatnonzero(totals[:found] == best) if best >= 0 else np.zeros(0, np.int64)
     at = ties if len(rows) == 0 else rows[ties]
-    report[:] = (int((totals[:found] >= 0).sum()), best, len(ties), -1)
+    report[:4] = (int((totals[:found] >= 0).sum()), best, len(ties), -1)
     if len(ties):
         report[CHOSEN] = at.min() if lowest else at[min(int(draw * len(ties)), len(ties) - 1)]
 

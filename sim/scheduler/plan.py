@@ -17,6 +17,7 @@ from sim.scheduler.plugins.node_prefer_avoid_pods import NodePreferAvoidPods
 from sim.scheduler.plugins.node_resources_balanced_allocation import NodeResourcesBalancedAllocation
 from sim.scheduler.plugins.node_resources_fit import LEAST_ALLOCATED, NodeResourcesFit, wanted_resources
 from sim.scheduler.plugins.pod_topology_spread import HOSTNAME, Constraint, PodTopologySpread, with_all_keys
+from sim.scheduler.plugins.selector_spread import SelectorSpread
 from sim.scheduler.plugins.taint_toleration import TaintToleration
 from sim.scheduler.pod_info import PodInfo
 from sim.scheduler.requests import DEFAULTS, pod_requests, scored_requests_1_20
@@ -26,7 +27,7 @@ from sim.state.nodes import CPU, MEMORY, NodeTable
 _PLACEMENT_FILTERS = (NodePorts, NodeResourcesFit, PodTopologySpread, InterPodAffinity)
 _SCORES = (
     TaintToleration, NodeAffinity, NodeResourcesFit, NodeResourcesLeastAllocated, NodeResourcesBalancedAllocation,
-    PodTopologySpread, InterPodAffinity, ImageLocality, NodePreferAvoidPods,
+    PodTopologySpread, InterPodAffinity, ImageLocality, NodePreferAvoidPods, SelectorSpread,
 )  # fmt: skip
 _EVEN = (("cpu", 1), ("memory", 1))
 
@@ -137,10 +138,14 @@ class Planner:
         return next((plugin for plugin in self._framework.filters if isinstance(plugin, kind)), None)
 
     def plan(self, cycle: Cycle, walk: np.ndarray) -> Plan | None:
-        """The plan for the cycle's pod, or None when the numbers are beyond exact float64 division."""
+        """The plan for the cycle's pod; None when amounts are beyond exact float64 division, or when SelectorSpread has
+        pods to count."""
         nodes, pod = cycle.nodes, cycle.pod
         count = nodes.count
         if count and max(nodes.allocatable(CPU).max(), nodes.allocatable(MEMORY).max()) >= fused.EXACT_BELOW:
+            return None
+        spread, _ = self._score(SelectorSpread)
+        if isinstance(spread, SelectorSpread) and spread.selects(cycle):
             return None
         ok, allowed, rejected = self._own_fields(cycle)
         tables = _Tables(nodes, cycle.tallies, [nodes.alive[:count].copy()])
@@ -299,6 +304,11 @@ class Planner:
         avoiding, weight = self._score(NodePreferAvoidPods)
         if avoiding is not None:
             flat[rows] += weight * avoiding.score(cycle, rows)
+        spread, weight = self._score(SelectorSpread)
+        if spread is not None and len(rows):
+            # nothing to count, so the score is the same whoever else is feasible
+            spread.pre_score(cycle, rows)
+            flat[rows] += weight * spread.normalize_score(cycle, rows, spread.score(cycle, rows))
         constant = int(flat[rows].min()) if len(rows) else 0
         statics[fused.FLAT] = flat - constant
         return statics, constant, bool(statics[:, rows].any())

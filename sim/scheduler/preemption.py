@@ -10,14 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from sim.scheduler.cluster import DisruptionBudget
 from sim.scheduler.dry_run import DryRun
 from sim.scheduler.framework import SUCCESS, UNRESOLVABLE, UNSCHEDULABLE
+from sim.scheduler.fused import ALWAYS_FITS
+from sim.scheduler.plugins.node_resources_fit import NodeResourcesFit
 from sim.scheduler.pod_info import PodInfo
+from sim.state.nodes import PODS
+from sim.state.placements import SPEC
 from sim.state.selectors import Selector, selector_of
 
 if TYPE_CHECKING:
@@ -120,16 +124,124 @@ def split_by_budgets(
     return violating, fine
 
 
-class Evaluator:
-    """One preemption attempt of one pod."""
+class _Trial(Protocol):
+    """Potential victims of one node, by position: taken off and put back, and whether the pod fits meanwhile."""
 
-    def __init__(self, core: Core, pod: int, spec: int, composed: Composed) -> None:
-        self._core = core
+    def take_off(self, position: int) -> None: ...
+
+    def put_back(self, position: int) -> None: ...
+
+    def fits(self) -> bool: ...
+
+    def verdict(self) -> Dropped | None:
+        """Why the pod does not fit, None when it does."""
+
+
+class _FilterTrial:
+    """Asks the filters, after every change."""
+
+    def __init__(
+        self, attempt: Evaluator, row: int, infos: list[PodInfo], ending: list[bool], nominated: list[PodInfo]
+    ) -> None:
+        filtered = attempt.composed.filtered
+        self._run = DryRun(
+            attempt.core.framework, attempt.composed.cycle, filtered.skipped, int(filtered.rejected_by[row])
+        )
+        self._row = row
+        self._infos = infos
+        self._ending = ending
+        self._nominated = nominated
+
+    def take_off(self, position: int) -> None:
+        self._run.remove(self._infos[position], self._row, self._ending[position])
+
+    def put_back(self, position: int) -> None:
+        self._run.add(self._infos[position], self._row, self._ending[position])
+
+    def fits(self) -> bool:
+        return self._run.filter(self._row, self._nominated)[0] == SUCCESS
+
+    def verdict(self) -> Dropped | None:
+        code, index, reasons = self._run.filter(self._row, self._nominated)
+        return None if code == SUCCESS else Dropped(self._row, code, index, tuple(reasons))
+
+
+class _RoomTrial:
+    """Counts what is free, where nothing but resources can reject the pod."""
+
+    def __init__(self, attempt: Evaluator, row: int, specs: list[int]) -> None:
+        nodes = attempt.core.nodes
+        self._attempt = attempt
+        self._row = row
+        self._specs = specs
+        # one entry for the number of pods, then one for every resource in question
+        self._free = [int(nodes.allocatable(PODS)[row] - nodes.requested(PODS)[row])]
+        self._free += [int(nodes.allocatable(each[0])[row] - nodes.requested(each[0])[row]) for each in attempt.wanted]
+        self._needed = [1, *(each[1] if each[1] or each[2] else ALWAYS_FITS for each in attempt.wanted)]
+
+    def take_off(self, position: int) -> None:
+        self._free = [free + held for free, held in zip(self._free, self._held(position), strict=True)]
+
+    def put_back(self, position: int) -> None:
+        self._free = [free - held for free, held in zip(self._free, self._held(position), strict=True)]
+
+    def fits(self) -> bool:
+        return all(needed <= free for needed, free in zip(self._needed, self._free, strict=True))
+
+    def verdict(self) -> Dropped | None:
+        if self.fits():
+            return None
+        attempt, wanted, free = self._attempt, self._attempt.wanted, self._free
+        short = [each[0] for each, needed, left in zip(wanted, self._needed[1:], free[1:], strict=True) if needed > left]
+        names = {resource: name for name, resource in attempt.core.nodes.resources.items()}
+        reasons = ["Too many pods"] if free[0] < 1 else []
+        reasons += [f"Insufficient {names[resource]}" for resource in short]
+        return Dropped(self._row, attempt.fit_code(self._row), attempt.fit_index, tuple(reasons))
+
+    def _held(self, position: int) -> list[int]:
+        return self._attempt.held(self._specs[position])
+
+
+class Evaluator:
+    """One preemption attempt of one pod.
+
+    try_room: where only resources decide, count them instead of running the filters (the slow twin)."""
+
+    def __init__(self, core: Core, pod: int, spec: int, composed: Composed, try_room: bool = True) -> None:
+        self.core = core
         self._pod = pod
         self._info = core.info(spec)
-        self._composed = composed
+        self.composed = composed
         self._nominated = core.nominated_beside(pod, self._info)
         self._budgets = [Budget.read(budget) for budget in core.cluster.budgets]
+        self._priorities = [info.spec.priority for info in core.infos]
+        self._lower = [priority < self._info.spec.priority for priority in self._priorities]
+        skipped = composed.filtered.skipped
+        asked = [plugin for plugin in core.framework.filters if plugin.name not in skipped and not plugin.node_only]
+        fit = asked[0] if len(asked) == 1 else None
+        self.wanted: list[list[int]] = []
+        self.fit_index = -1
+        self._room_decides = False
+        if try_room and isinstance(fit, NodeResourcesFit):
+            self._room_decides = True
+            self.wanted = fit.wanted(composed.cycle).tolist()
+            self.fit_index = core.framework.filters.index(fit)
+        self._takes: dict[int, list[int]] = {}
+
+    def held(self, spec: int) -> list[int]:
+        """What one pod of a spec holds: one pod, then the resources in question."""
+        found = self._takes.get(spec)
+        if found is None:
+            requests = self.core.info(spec).requests
+            by_resource = {self.core.nodes.resource(name): amount for name, amount in requests.items()}
+            found = self._takes[spec] = [1, *(by_resource.get(each[0], 0) for each in self.wanted)]
+        return found
+
+    def fit_code(self, row: int) -> int:
+        """The resource filter's word on a node that is too small even without its victims."""
+        nodes = self.core.nodes
+        beyond = any(each[1] > nodes.allocatable(each[0])[row] for each in self.wanted)
+        return UNRESOLVABLE if beyond and self.core.profile.arithmetic == "1.34" else UNSCHEDULABLE
 
     def run(self, draw: float | None) -> Preemption:
         """The whole of PostFilter. draw: uniform in [0, 1) for the offset and the limit on candidates; None tries every
@@ -141,7 +253,7 @@ class Evaluator:
         self._try_nodes(result, draw)
         if not result.candidates:
             result.message = self._message(result)
-            result.clears_nomination = self._core.nomination(self._pod) >= 0
+            result.clears_nomination = self.core.nomination(self._pod) >= 0
             return result
         result.outcome = PREEMPT
         best, result.decided_by = self._choose(result.candidates)
@@ -155,22 +267,22 @@ class Evaluator:
     def _not_eligible(self) -> str:
         if self._info.spec.preemption_policy == "Never":
             return "not eligible due to preemptionPolicy=Never."
-        node = self._core.nomination(self._pod)
-        filtered = self._composed.filtered
+        node = self.core.nomination(self._pod)
+        filtered = self.composed.filtered
         if node < 0 or (filtered.rejection is None and filtered.status[node] == UNRESOLVABLE):
             return ""
-        places = self._core.placements
+        places = self.core.placements
         for pod in places.on_node(node):
-            lower = self._core.info(int(places.spec[pod])).spec.priority < self._info.spec.priority
+            lower = self.core.info(int(places.spec[pod])).spec.priority < self._info.spec.priority
             if lower and places.terminating[pod] == BY_PREEMPTION:
                 return "not eligible due to a terminating pod on the nominated node."
         return ""
 
     def _potential(self) -> list[int]:
-        filtered = self._composed.filtered
+        filtered = self.composed.filtered
         if filtered.rejection is not None:
             return []
-        rows = self._core.order.rows()
+        rows = self.core.order.rows()
         return [int(row) for row in rows[filtered.status[rows] == UNSCHEDULABLE]]
 
     # -- the dry run ---------------------------------------------------------------------------------------------
@@ -199,46 +311,49 @@ class Evaluator:
         result.potential = sorted(nodes)
 
     def _select_victims(self, row: int) -> Candidate | Dropped:
-        core, places = self._core, self._core.placements
-        rejected_by = int(self._composed.filtered.rejected_by[row])
-        run = DryRun(core.framework, self._composed.cycle, self._composed.filtered.skipped, rejected_by)
-        nominated = self._nominated.get(row, [])
-        pods = [
-            pod
-            for pod in places.on_node(row)
-            if core.info(int(places.spec[pod])).spec.priority < self._info.spec.priority
-        ]
+        core, places = self.core, self.core.placements
+        lower = self._lower
+        pods = [pod for pod in places.on_node(row) if lower[places.pods[SPEC, pod]]]
         if not pods:
             return Dropped(row, UNRESOLVABLE, -1, ("No preemption victims found for incoming pod",))
         pods.sort(key=self._importance)
-        infos = [core.info(int(places.spec[pod])) for pod in pods]
-        ending = [bool(places.terminating[pod]) for pod in pods]
-        for info, terminating in zip(infos, ending, strict=True):
-            run.remove(info, row, terminating)
-        code, index, reasons = run.filter(row, nominated)
-        if code != SUCCESS:
-            for info, terminating in zip(infos, ending, strict=True):
-                run.add(info, row, terminating)
-            return Dropped(row, code, index, tuple(reasons))
-        violating, fine = split_by_budgets(pods, infos, self._budgets)
+        specs = [int(places.pods[SPEC, pod]) for pod in pods]
+        nominated = self._nominated.get(row, [])
+        trial: _Trial
+        if self._room_decides and not nominated:
+            trial = _RoomTrial(self, row, specs)
+        else:
+            ending = [bool(places.terminating[pod]) for pod in pods]
+            trial = _FilterTrial(self, row, [core.info(spec) for spec in specs], ending, nominated)
+        for position in range(len(pods)):
+            trial.take_off(position)
+        dropped = trial.verdict()
+        if dropped is not None:
+            for position in range(len(pods)):
+                trial.put_back(position)
+            return dropped
+        violating: list[int] = []
+        fine = list(range(len(pods)))
+        if self._budgets:
+            violating, fine = split_by_budgets(pods, [core.info(spec) for spec in specs], self._budgets)
         victims: list[int] = []
         violations = 0
         for position in (*violating, *fine):
-            run.add(infos[position], row, ending[position])
-            if run.filter(row, nominated)[0] != SUCCESS:
-                run.remove(infos[position], row, ending[position])
+            trial.put_back(position)
+            if not trial.fits():
+                trial.take_off(position)
                 victims.append(position)
                 violations += position in violating
         for position in victims:
-            run.add(infos[position], row, ending[position])
+            trial.put_back(position)
         chosen = [pods[position] for position in victims]
         if violating and fine:
             chosen.sort(key=self._importance)
         return Candidate(row, tuple(chosen), violations)
 
     def _importance(self, pod: int) -> tuple[int, float]:
-        places = self._core.placements
-        return -self._core.info(int(places.spec[pod])).spec.priority, float(places.start_s[pod])
+        places = self.core.placements
+        return -self._priorities[places.pods[SPEC, pod]], places.start_s[pod]
 
     # -- the choice ----------------------------------------------------------------------------------------------
 
@@ -266,15 +381,15 @@ class Evaluator:
             return sum(priority + PRIORITY_SHIFT for priority in priorities)
         if step == 3:
             return len(priorities)
-        starts = self._core.placements.start_s[list(candidate.victims)]
+        starts = self.core.placements.start_s[list(candidate.victims)]
         return -float(starts[np.array(priorities) == max(priorities)].min())
 
     def _priority(self, pod: int) -> int:
-        return self._core.info(int(self._core.placements.spec[pod])).spec.priority
+        return self.core.info(int(self.core.placements.spec[pod])).spec.priority
 
     def _message(self, result: Preemption) -> str:
         """Why no node helps, as a FitError."""
-        total = self._core.nodes.alive_count
+        total = self.core.nodes.alive_count
         counts: dict[str, int] = {}
         for dropped in result.dropped:
             for reason in dropped.reasons:

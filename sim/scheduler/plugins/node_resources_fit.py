@@ -342,9 +342,14 @@ class NodeResourcesFit(Plugin):
         self.ignored_groups = frozenset(self.args.get("ignoredResourceGroups") or ())
         self.strategy = ScoringStrategy.read(self.args)
 
+    def wanted(self, cycle: Cycle) -> np.ndarray:
+        """The `wanted` table of `fit_filter` for the cycle's pod."""
+        if self.name not in cycle.scratch:
+            cycle.scratch[self.name] = wanted_resources(cycle.nodes, cycle.pod, self.ignored, self.ignored_groups)
+        return cycle.scratch[self.name]
+
     def filter(self, cycle: Cycle, rows: np.ndarray) -> np.ndarray:
-        wanted = wanted_resources(cycle.nodes, cycle.pod, self.ignored, self.ignored_groups)
-        return fit_filter(cycle.nodes.amounts, wanted, rows, self.arithmetic == "1.34")
+        return fit_filter(cycle.nodes.amounts, self.wanted(cycle), rows, self.arithmetic == "1.34")
 
     def reasons(self, cycle: Cycle, row: int) -> list[str]:
         nodes = cycle.nodes
@@ -352,7 +357,7 @@ class NodeResourcesFit(Plugin):
         if nodes.requested(PODS)[row] + 1 > nodes.allocatable(PODS)[row]:
             found.append("Too many pods")
         names = {resource: name for name, resource in nodes.resources.items()}
-        for resource, amount, strict in wanted_resources(nodes, cycle.pod, self.ignored, self.ignored_groups).tolist():
+        for resource, amount, strict in self.wanted(cycle).tolist():
             free = nodes.allocatable(resource)[row] - nodes.requested(resource)[row]
             if amount > free and (amount > 0 or strict):
                 found.append(f"Insufficient {names[resource]}")

@@ -59,6 +59,12 @@ def selector_spread_normalize(scores: np.ndarray, zones: np.ndarray, domains: in
 class SelectorSpread(Plugin):
     """Counts of the application's pods by node and zone (selectorspread/selector_spread.go)."""
 
+    def selects(self, cycle: Cycle) -> bool:
+        """Does any service or controller select the pod, so that there are pods to count?"""
+        if cycle.pod.spec.topology_spread_constraints:
+            return False
+        return not cycle.cluster.default_selector(cycle.pod).empty
+
     def pre_score(self, cycle: Cycle, rows: np.ndarray) -> Status | None:
         pod = cycle.pod
         cycle.scratch[self.name] = None
