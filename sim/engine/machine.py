@@ -40,7 +40,7 @@ class Machine:
     name: as in results. cores: number of cores. speed: core seconds of reference work done in one second.
     """
 
-    __slots__ = ("_alarm", "_alarm_at", "_clock", "_jobs", "_order", "_rate", "_speed", "_threads", "_virtual", "cores",
+    __slots__ = ("_alarm", "_alarm_at", "_cancelled", "_clock", "_jobs", "_order", "_rate", "_speed", "_threads", "_virtual", "cores",
                  "meter")
 
     def __init__(self, clock: Clock, name: str, room: str, cores: float, speed: float = 1.0) -> None:
@@ -48,6 +48,7 @@ class Machine:
         self.cores = cores
         self._speed = speed
         self._jobs: list[tuple[float, int, int, Event | None]] = []
+        self._cancelled: set[Event] = set()
         self._order = 0
         self._threads = 0
         self._virtual = 0.0
@@ -72,6 +73,13 @@ class Machine:
         """Put work on the cores that nobody waits for."""
         if cpu_s > 0:
             self._add(cpu_s, threads, None)
+
+    def cancel(self, event: Event, threads: int = 1) -> None:
+        """Take work off the cores that is not done yet; its event never fires. threads: as it was put on."""
+        self._advance()
+        self._cancelled.add(event)
+        self._share(self._threads - threads)
+        self._next()
 
     def stretch(self) -> float:
         """Seconds that one core second of a thread takes at the present load."""
@@ -118,6 +126,16 @@ class Machine:
             self._alarm_at = finish
             self._alarm = self._clock.at(finish - self._clock._now, self._ring)
 
+    def _next(self) -> None:
+        """Set the alarm for the job that is done first, if there is one."""
+        jobs = self._jobs
+        while jobs and jobs[0][3] in self._cancelled:
+            self._cancelled.remove(heappop(jobs)[3])  # type: ignore[arg-type]
+        if jobs:
+            self._arm()
+        else:
+            self._virtual, self._alarm, self._alarm_at = 0.0, None, inf
+
     def _ring(self, alarm: Alarm) -> None:
         if alarm is not self._alarm:
             return
@@ -129,13 +147,13 @@ class Machine:
         done = []
         while jobs and jobs[0][0] <= due:
             _, _, freed, event = heappop(jobs)
+            if event in self._cancelled:
+                self._cancelled.remove(event)
+                continue
             threads -= freed
             if event is not None:
                 done.append(event)
         self._share(threads)
-        if jobs:
-            self._arm()
-        else:
-            self._virtual = 0.0
+        self._next()
         for event in done:
             fire(event)

@@ -1,6 +1,8 @@
-"""A program on a machine: work costs more when it must first be woken."""
+"""A program on a machine: work costs more when a thread must first be woken for it."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from simpy.events import Event
 
@@ -12,58 +14,94 @@ PIECE_S = 5.0e-3
 
 
 class Program:
-    """One operating-system process. With nothing to do it sleeps, and the next piece of work pays for the wake-up.
+    """One operating-system process whose threads sleep when they have nothing to do, as a Go program's do.
 
-    The wake-up (interrupt, scheduler, leaving the core's idle state, the run-time's search for work) is paid once for
-    all pieces that arrive until the program sleeps again: this makes work cheaper per operation under load.
+    It has as many threads as the machine has cores. Work that arrives while all of them are busy costs what it costs:
+    one will come to it by itself. Else a thread is woken, which costs too: interrupt, scheduler, leaving the core's idle
+    state. So work becomes cheaper per operation as a program gets busy.
+    With `spin_s`, a thread without work looks for some that long before it sleeps. It takes a core meanwhile (an
+    event each time), and work that it finds needs no wake-up.
 
-    wake_cpu_s: core seconds of one wake-up, before the piece of work that caused it.
+    wake_cpu_s: core seconds of one wake-up, before the piece of work that caused it. factor: drawn for each piece of
+    work and its wake-up, mean 1; None: always 1.
     """
 
-    __slots__ = ("_active", "_clock", "_owed_s", "cpu_s", "machine", "wake_cpu_s", "wakeups")
+    __slots__ = ("_active", "_clock", "_factor", "_idle_since_s", "_owed_s", "_spinning", "_spun_since_s", "cpu_s", "machine", "spin_s",
+                 "wake_cpu_s", "wakeups")
 
-    def __init__(self, clock: Clock, machine: Machine, wake_cpu_s: float) -> None:
+    def __init__(self, clock: Clock, machine: Machine, wake_cpu_s: float, spin_s: float = 0.0,
+                 factor: Callable[[], float] | None = None) -> None:
         self._clock = clock
+        self._factor = factor
         self.machine = machine
         self.wake_cpu_s = wake_cpu_s
+        self.spin_s = spin_s
         self._active = 0
+        self._idle_since_s = -1.0
         self._owed_s = 0.0
+        self._spinning: Event | None = None
+        self._spun_since_s = 0.0
         self.wakeups = 0
         self.cpu_s = 0.0
-        """Core seconds used so far, at the reference speed."""
+        """Core seconds used so far, at the reference speed; a spin that is cut short counts by its elapsed time."""
 
     def work(self, cpu_s: float, threads: int = 1) -> Event:
         """Put `cpu_s` core seconds on the cores, evenly over `threads`; the event fires when they are done."""
-        if cpu_s <= 0 and (self._active or not self.wake_cpu_s):
+        cpu_s += self._rouse(self._clock._now)
+        if cpu_s <= 0:
             event = Event(self._clock)
             fire(event)
             return event
-        if not self._active:
-            self.wakeups += 1
-            cpu_s += self.wake_cpu_s
+        if self._factor is not None:
+            cpu_s *= self._factor()
         self.cpu_s += cpu_s
         self._active += 1
         event = self.machine.work(cpu_s, threads)
-        if event.callbacks is None:
-            self._active -= 1
-        else:
-            event.callbacks.append(self._done)
+        event.callbacks.append(self._done)
         return event
 
-    def owe(self, cpu_s: float) -> float:
-        """Work that nobody waits for; returns how long it takes at the machine's present load, with the wake-up.
+    def owe(self, cpu_s: float, at_s: float) -> float:
+        """Work that begins at `at_s` and that nobody waits for; returns how long it takes, with the wake-up.
 
         It goes on the cores in pieces of `PIECE_S` or more: an event a piece, not one for each crumb.
         """
-        if not self._active:
-            self.wakeups += 1
-            cpu_s += self.wake_cpu_s
+        cpu_s += self._rouse(at_s)
+        if self._factor is not None:
+            cpu_s *= self._factor()
         self.cpu_s += cpu_s
         self._owed_s += cpu_s
         if self._owed_s >= PIECE_S:
             self.machine.load(self._owed_s)
             self._owed_s = 0.0
-        return cpu_s * self.machine.stretch()
+        took_s = cpu_s * self.machine.stretch()
+        self._idle_since_s = max(self._idle_since_s, at_s + took_s)
+        return took_s
 
-    def _done(self, _: Event) -> None:
+    def _rouse(self, at_s: float) -> float:
+        """What a piece of work that arrives then costs before it begins."""
+        if self._active >= self.machine.cores or at_s <= self._idle_since_s:
+            return 0.0  # a thread comes to it by itself
+        if self._spinning is not None:
+            self.machine.cancel(self._spinning)
+            self.cpu_s += min(self.spin_s, self._clock._now - self._spun_since_s)
+            self._spinning = None
+            return 0.0
+        self.wakeups += 1
+        return self.wake_cpu_s
+
+    def _done(self, _: object) -> None:
         self._active -= 1
+        self._idle_since_s = self._clock._now
+        if self.spin_s and self._spinning is None:
+            self._clock.at(0.0, self._look_around)
+
+    def _look_around(self, _: object) -> None:
+        """A thread has found nothing to do at once."""
+        if self._spinning is None and self._active < self.machine.cores:
+            self._spun_since_s = self._clock._now
+            self._spinning = self.machine.work(self.spin_s)
+            self._spinning.callbacks.append(self._sleep)
+
+    def _sleep(self, _: object) -> None:
+        self._spinning = None
+        self.cpu_s += self.spin_s

@@ -10,7 +10,7 @@ from sim.engine.clock import Clock
 class Disk:
     """How long an fsync of the log takes. Faults make it slow (`factor`) or stop it for a while (`stall`)."""
 
-    __slots__ = ("_byte_s", "_clock", "_draw", "_stalled_until_s", "factor", "fsyncs")
+    __slots__ = ("_byte_s", "_clock", "_draw", "_stalled_until_s", "busy_s", "factor", "fsyncs")
 
     def __init__(self, clock: Clock, draw: Callable[[], float], byte_s: float) -> None:
         self._clock = clock
@@ -19,6 +19,8 @@ class Disk:
         self.factor = 1.0
         self._stalled_until_s = 0.0
         self.fsyncs = 0
+        self.busy_s = 0.0
+        """Time spent in log writes, their system calls included."""
 
     def fsync_s(self, size_bytes: float, at_s: float) -> float:
         """Duration of an fsync of `size_bytes` that begins at `at_s`."""

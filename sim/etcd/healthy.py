@@ -36,9 +36,10 @@ class _Batch:
 class _Follower:
     """A follower's log: when it will have written what arrives."""
 
-    __slots__ = ("_begins_s", "_ends_s", "disk", "program")
+    __slots__ = ("_begins_s", "_ends_s", "_fsync_cpu_s", "disk", "program")
 
-    def __init__(self, program: Program, disk: Disk) -> None:
+    def __init__(self, program: Program, disk: Disk, fsync_cpu_s: float) -> None:
+        self._fsync_cpu_s = fsync_cpu_s
         self.program = program
         self.disk = disk
         self._begins_s = -1.0
@@ -48,7 +49,9 @@ class _Follower:
         """When an append that arrives then is on disk; later calls must not arrive earlier."""
         if arrives_s > self._begins_s:
             self._begins_s = max(arrives_s, self._ends_s)
-            self._ends_s = self._begins_s + self.disk.fsync_s(size_bytes, self._begins_s)
+            begun_s = self._begins_s + self.program.owe(self._fsync_cpu_s, self._begins_s)
+            done_s = begun_s + self.disk.fsync_s(size_bytes, begun_s)
+            self._ends_s = done_s + self.program.owe(0.0, done_s)
         return self._ends_s
 
 
@@ -68,8 +71,8 @@ class HealthyGroup:
         self._program = programs[leader]
         self._disk = disks[leader]
         voters = len(programs) - spec.learners
-        self._others = [_Follower(programs[name], disks[name]) for name in range(voters) if name != leader]
-        self._learners = [_Follower(programs[name], disks[name]) for name in range(voters, len(programs))]
+        self._others = [_Follower(programs[name], disks[name], spec.fsync_cpu_s) for name in range(voters) if name != leader]
+        self._learners = [_Follower(programs[name], disks[name], spec.fsync_cpu_s) for name in range(voters, len(programs))]
         self._quorum = voters // 2 + 1
         self._meter = meter
         self._apply = apply
@@ -136,17 +139,19 @@ class HealthyGroup:
     def _log(self, batch: _Batch) -> None:
         spec, way_s = self._spec, self._spec.member_rtt_s / 2
         now = self._clock._now
-        sent_s = now + self._program.owe(spec.batch_cpu_s)
+        sent_s = now + self._program.owe(spec.batch_cpu_s, now)
         size_bytes = puts = 0.0
         for write in batch.writes:
             size_bytes += write.size_bytes
             puts += write.count
-        own_s = sent_s + self._disk.fsync_s(size_bytes, sent_s)
+        begun_s = sent_s + self._program.owe(spec.fsync_cpu_s, sent_s)
+        done_s = begun_s + self._disk.fsync_s(size_bytes, begun_s)
+        own_s = done_s + self._program.owe(0.0, done_s)
+        self._disk.busy_s += own_s - sent_s
         batch.quorum_s = own_s
         if self._others or self._learners:
             cpu_s = spec.append_cpu_s + puts * spec.append_put_cpu_s
-            answers = [self._durable_s(other, sent_s + way_s, cpu_s, size_bytes) + way_s + self._message_s(self._program)
-                       for other in self._others]
+            answers = [self._answer_s(self._durable_s(other, sent_s + way_s, cpu_s, size_bytes) + way_s) for other in self._others]
             for learner in self._learners:
                 self._durable_s(learner, sent_s + way_s, cpu_s, size_bytes)
             if self._quorum > 1:
@@ -156,13 +161,13 @@ class HealthyGroup:
 
     def _durable_s(self, follower: _Follower, arrives_s: float, cpu_s: float, size_bytes: float) -> float:
         """When the follower has an append on disk."""
-        return follower.durable_s(arrives_s + follower.program.owe(cpu_s), size_bytes)
+        return follower.durable_s(arrives_s + follower.program.owe(cpu_s, arrives_s), size_bytes)
 
-    def _message_s(self, program: Program) -> float:
-        """How long a member will be busy with a small message."""
-        return program.owe(self._spec.message_cpu_s)
+    def _answer_s(self, arrives_s: float) -> float:
+        """When the leader has taken in an answer."""
+        return arrives_s + self._program.owe(self._spec.message_cpu_s, arrives_s)
 
-    def _saved(self, batch: _Batch, _: Event) -> None:
+    def _saved(self, batch: _Batch, _: object) -> None:
         if self._stopped:
             return
         self._busy = False
@@ -176,7 +181,7 @@ class HealthyGroup:
             self._clock.at(left_s, partial(self._answered, batch))
         self._iterate()
 
-    def _answered(self, batch: _Batch, _: Event) -> None:
+    def _answered(self, batch: _Batch, _: object) -> None:
         batch.agreed = True
         if not self._busy:
             self._iterate()
@@ -189,8 +194,9 @@ class HealthyGroup:
             if member == self.leader:
                 self._apply(mine)
             else:  # the others learn of it by the next message
-                heard_s = self._spec.member_rtt_s / 2 + self._message_s(self._programs[member])
-                self._clock.at(heard_s, lambda _, mine=mine: self._apply(mine))
+                way_s = self._spec.member_rtt_s / 2
+                heard_s = self._programs[member].owe(self._spec.message_cpu_s, self._clock._now + way_s)
+                self._clock.at(way_s + heard_s, lambda _, mine=mine: self._apply(mine))
 
     def _confirm_reads(self) -> None:
         while True:
@@ -207,10 +213,11 @@ class HealthyGroup:
 
     def _round_trip_s(self) -> float:
         """How long a quorum takes to answer a heartbeat."""
-        trips = [self._spec.member_rtt_s + self._message_s(other.program) + self._message_s(self._program) for other in self._others]
-        return sorted(trips)[self._quorum - 2]
+        now, rtt_s, message_s = self._clock._now, self._spec.member_rtt_s, self._spec.message_cpu_s
+        heard_s = sorted(self._answer_s(now + rtt_s + other.program.owe(message_s, now + rtt_s / 2)) for other in self._others)
+        return heard_s[self._quorum - 2] - now
 
-    def _heard(self, _: Event) -> None:
+    def _heard(self, _: object) -> None:
         self._round_confirmed = True
         if not self._busy:
             self._iterate()

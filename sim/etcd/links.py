@@ -45,7 +45,7 @@ class Links:
         """Whether a message that arrives now gets through."""
         return not self._cut or frozenset((source, target)) not in self._cut
 
-    def post(self, source: int, target: int, action: Callable[[Event], None], transfer_s: float = 0.0) -> None:
+    def post(self, source: int, target: int, action: Callable[[object], None], transfer_s: float = 0.0) -> None:
         """Call `action` at the target's side after the delay (and `transfer_s`), never before an earlier message's."""
         pair = (source, target)
         arrives_s = max(self._clock._now + self.delay_s(source, target) + transfer_s, self._arrives_s.get(pair, 0.0))

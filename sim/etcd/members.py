@@ -129,19 +129,19 @@ class MemberGroup:
         self._forwarding[request] = None
         self.links.post(source, target, partial(self._forwarded, request, source, target, take))
 
-    def _forwarded(self, request: Write | Read, source: int, target: int, take: Callable[[], None], event: Event) -> None:
+    def _forwarded(self, request: Write | Read, source: int, target: int, take: Callable[[], None], event: object) -> None:
         self._forwarding.pop(request, None)
         self._deliver(source, target, lambda _: take(), event)
 
-    def post(self, source: int, target: int, action: Callable[[Event], None]) -> None:
+    def post(self, source: int, target: int, action: Callable[[object], None]) -> None:
         """Call `action` at the target if nothing is in the way when it arrives."""
         self.links.post(source, target, partial(self._deliver, source, target, action))
 
-    def _deliver(self, source: int, target: int, action: Callable[[Event], None], event: Event) -> None:
+    def _deliver(self, source: int, target: int, action: Callable[[object], None], event: object) -> None:
         if not self.stopped and self.members[target].up and self.links.passes(source, target):
             action(event)
 
-    def _give_up(self, request: Write | Read, since_s: float, _: Event) -> None:
+    def _give_up(self, request: Write | Read, since_s: float, _: object) -> None:
         if request not in self._open:
             return
         del self._open[request]
@@ -189,7 +189,7 @@ class Member:
 
     # --- time, crash, return
 
-    def tick(self, _: Event) -> None:
+    def tick(self, _: object) -> None:
         """A tick of the member's own clock; it goes on while the member is down, so that its phase is kept."""
         group = self._group
         if group.stopped:
@@ -279,7 +279,7 @@ class Member:
                 cpu_s += spec.message_cpu_s
         when(self.program.work(cpu_s), partial(self._step, taken, self._life))
 
-    def _step(self, messages: list[Message], life: int, _: Event) -> None:
+    def _step(self, messages: list[Message], life: int, _: object) -> None:
         if self._group.stopped or life != self._life:
             return
         self._handling = False
@@ -324,7 +324,7 @@ class Member:
         elif self.raft.outbox or self.raft.must_save():
             self._save()
 
-    def _log(self, batch: list[Write], life: int, _: Event) -> None:
+    def _log(self, batch: list[Write], life: int, _: object) -> None:
         if self._group.stopped or life != self._life:
             return
         if not self.raft.propose(batch):
@@ -343,16 +343,21 @@ class Member:
             self._send(latest_answers(sent))
             return
         self._busy = True
-        now = self._clock._now
         size_bytes = sum(_size_bytes(entry) for entry in raft.slice(raft.stable, raft.last))
         if raft.role is Role.LEADER:
             self._group.meter.level(1, len(self.waiting))
-        saved = partial(self._saved, raft.last, raft.term_at(raft.last), (raft.term, raft.vote), sent, self._life)
-        self._clock.at(self.disk.fsync_s(size_bytes, now), saved)
+        saved = partial(self._saved, raft.last, raft.term_at(raft.last), (raft.term, raft.vote), sent, self._clock._now, self._life)
+        when(self.program.work(self._spec.fsync_cpu_s), partial(self._write, size_bytes, saved, self._life))
 
-    def _saved(self, index: int, term: int, state: tuple[int, int | None], held: list[Message], life: int, _: Event) -> None:
+    def _write(self, size_bytes: float, saved: Callable[[object], None], life: int, _: object) -> None:
+        if life == self._life:
+            self._clock.at(self.disk.fsync_s(size_bytes, self._clock._now), lambda _: when(self.program.work(0.0), saved))
+
+    def _saved(self, index: int, term: int, state: tuple[int, int | None], held: list[Message], begun_s: float, life: int,
+               _: object) -> None:
         if self._group.stopped or life != self._life:
             return
+        self.disk.busy_s += self._clock._now - begun_s
         self._busy = False
         if self.raft.role is Role.LEADER:
             self._group.meter.served += 1
@@ -366,7 +371,7 @@ class Member:
             transfer_s = group.database_bytes() / self._spec.snapshot_bytes_per_s if message.kind is Kind.SNAPSHOT else 0.0
             group.links.post(self.name, message.target, partial(self._arrive, message), transfer_s)
 
-    def _arrive(self, message: Message, _: Event) -> None:
+    def _arrive(self, message: Message, _: object) -> None:
         group = self._group
         target = group.members[message.target]
         if group.stopped:
@@ -419,7 +424,7 @@ class Member:
             self._round_number = number
             self._round, self._reads = self._reads, []
 
-    def _catch_up(self, index: int, read: Read, _: Event) -> None:
+    def _catch_up(self, index: int, read: Read, _: object) -> None:
         if self.applied >= index:
             self._serve(read)
         else:

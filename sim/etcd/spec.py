@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from sim.base.rand import Dist, Lognormal
+from sim.base.rand import Constant, Dist, Lognormal
 from sim.base.spec import Spec, param
 
 MEASURED = "our measurement of etcd 3.4.23, 2-core AMD EPYC VM"
@@ -70,9 +70,14 @@ class EtcdSpec(Spec):
 
     wake_cpu_s: float = param(9.0e-5, "woken from idle: interrupt, scheduler, network stack; once for all that arrives until it sleeps again",
                               source=MEASURED + ": system time of one-client reads", ge=0, le=1)
+    spin_s: float = param(6.0e-5, "an idle process looks for work this long before it sleeps: counted as CPU, delays nobody",
+                          source=MEASURED + ": CPU above elapsed time with one client", ge=0, le=1)
+    cpu_factor: Dist = param(Constant(value=1.0), "factor on each piece of work, mean 1: garbage collection, caches, interrupts")
     put_cpu_s: float = param(4.0e-5, "take in one put: decode, check, propose", source=MEASURED + ", 1 client", ge=0, le=1)
     reply_cpu_s: float = param(4.0e-5, "apply one put and answer", source=MEASURED + ", 1 client", ge=0, le=1)
     batch_cpu_s: float = param(4.0e-5, "one log write, whatever its size: raft step, encode, system calls",
+                               source=MEASURED + ", 1 client", ge=0, le=1)
+    fsync_cpu_s: float = param(5.0e-5, "the CPU part of one fsync: system call, file system, block layer",
                                source=MEASURED + ", 1 client", ge=0, le=1)
     message_cpu_s: float = param(1.5e-5, "take in one message of another member", source=MEASURED + ", 3 members against 1", ge=0, le=1)
     append_cpu_s: float = param(6.0e-5, "a follower's CPU for one append: decode, log, apply, answer",

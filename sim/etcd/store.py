@@ -8,7 +8,7 @@ from typing import Any
 
 from simpy.events import Event
 
-from sim.base.rand import Distribution, Sampler, Streams
+from sim.base.rand import Constant, Distribution, Sampler, Streams
 from sim.engine.clock import Clock, fire, when
 from sim.engine.machine import Machine
 from sim.engine.meter import Meter
@@ -39,7 +39,8 @@ class Etcd:
         self._clock = clock
         self.spec = spec
         self.name = name
-        self.programs = [Program(clock, machine, spec.wake_cpu_s) for machine in machines]
+        self.programs = [Program(clock, machine, spec.wake_cpu_s, spec.spin_s, _factor(spec.cpu_factor, streams, f"{name}.cpu.{member}"))
+                         for member, machine in enumerate(machines)]
         self.disks = [Disk(clock, Sampler(dist, streams(f"{name}.fsync.{member}")), spec.log_byte_s)
                       for member, dist in enumerate(fsync_s)]
         self.links = Links(clock, spec.member_rtt_s)
@@ -188,7 +189,7 @@ class Etcd:
                     return (first + offset) % size
         return first
 
-    def _taken_in(self, write: Write, _: Event) -> None:
+    def _taken_in(self, write: Write, _: object) -> None:
         error = self.database.admit(write.size_bytes, frees=write.keys < 0)
         if error:
             self._refuse(write.event, error)
@@ -211,18 +212,14 @@ class Etcd:
         else:
             self._reply(writes, self._clock.happened)
 
-    def _reply(self, writes: list[Write], _: Event) -> None:
-        by_member: dict[int, list[Write]] = {}
+    def _reply(self, writes: list[Write], _: object) -> None:
         for write in writes:
-            by_member.setdefault(write.member, []).append(write)
-        for member, mine in by_member.items():
-            count = sum(write.count for write in mine)
-            when(self.programs[member].work(count * self.spec.reply_cpu_s, threads=count), partial(self._answer, mine))
+            work = self.programs[write.member].work(write.count * self.spec.reply_cpu_s, threads=write.count)
+            when(work, partial(self._answer, write))
 
-    def _answer(self, writes: list[Write], _: Event) -> None:
-        for write in writes:
-            self._count(write)
-            fire(write.event, OK)
+    def _answer(self, write: Write, _: object) -> None:
+        self._count(write)
+        fire(write.event, OK)
 
     def _count(self, write: Write) -> None:
         """The write is in the database."""
@@ -248,7 +245,7 @@ class Etcd:
         for listen in self.on_leader:
             listen()
 
-    def _relax(self, _: Event) -> None:
+    def _relax(self, _: object) -> None:
         if self._clock._now < self._attended_until_s or not self._members.calm():
             self._clock.at(CALM_CHECK_S, self._relax)
             return
@@ -292,3 +289,8 @@ class Etcd:
                 self.database.disarm()
 
 
+
+
+def _factor(dist: Distribution, streams: Streams, name: str) -> Callable[[], float] | None:
+    """Draws of a factor; None when it is always 1."""
+    return None if dist == Constant(value=1.0) else Sampler(dist, streams(name))
