@@ -42,8 +42,7 @@ from sim.result.result import Result
 from sim.scenario import Scenario
 from sim.scheduler.core import Core
 from sim.scheduler.loop import Scheduler
-from sim.scheduler.queue import SchedulingQueue
-from sim.scheduler.settings import scheduler_settings
+from sim.scheduler.settings import queue_of, scheduler_settings
 from sim.state.pods import Phase, PodTable
 from sim.tenancy.spec import Tenant
 from sim.tenancy.users import Users
@@ -184,7 +183,7 @@ class Cluster:
                          rng=streams("scheduler.ties"))
         for node in self.nodes:
             self.core.add_node(node.spec)
-        self.queue = SchedulingQueue(settings.queue_rules)
+        self.queue = queue_of(self.core, settings)
         client = self._client("system:kube-scheduler", settings.qps, settings.burst, "scheduler client", "scheduler")
         self.scheduler = Scheduler(self.clock, spec, settings, self.machines[spec.machine], self.core, self.queue, self.pods, self.load.templates,
                                    client, Aggregate(self.clock, self.api, "system:kube-scheduler"), self._pod_bound, self.pod_control.delete)

@@ -1,8 +1,9 @@
 """Steady background load, aggregated: alike requests that nobody waits for are served a tick at a time.
 
 100,000 nodes that renew their leases are not 100,000 processes but one, which every tick puts the exact
-number of requests due on the same seats, cores and log. What this changes: requests of one tick arrive
-together instead of spread over the tick, so a tick is kept short, and one request long where they are rare.
+number of requests due on the same seats, cores and log, as many abreast as it takes to keep up. What this changes: the
+requests of one tick meet in etcd's log at its end instead of spread over it, and share their fsync. On a machine that is
+70 % busy, mostly with renewals, the waits of others come out about 15 % too low for it (p95: 20 %); less where they are few.
 """
 
 from __future__ import annotations
@@ -16,17 +17,21 @@ from sim.apiserver.pipeline import ApiServer
 from sim.apiserver.request import RENEW_LEASE, Operation
 from sim.engine.clock import Alarm, Clock
 
-TICK_S = 0.02
-"""Length of a tick: about the time of a few writes, so that others hardly notice that a tick's requests come together."""
+SHORTEST_TICK_S = 0.01
+"""About the time of a few writes, so that others hardly notice that a tick's requests come together."""
+LONGEST_TICK_S = 0.1
+REQUESTS_PER_TICK = 3
+"""Where requests are rare a tick is as long as it takes for this many to fall due, within the bounds above."""
 
 
 class Aggregate:
     """Requests counted up by `add` and sent together a tick later; what is refused with 429 goes again in the next."""
 
-    def __init__(self, clock: Clock, server: ApiServer, user: str) -> None:
+    def __init__(self, clock: Clock, server: ApiServer, user: str, tick_s: float = LONGEST_TICK_S) -> None:
         self._clock = clock
         self._server = server
         self._user = user
+        self._tick_s = tick_s
         self._due: dict[Operation, int] = {}
         self._armed = False
 
@@ -36,7 +41,7 @@ class Aggregate:
             self._due[operation] = self._due.get(operation, 0) + count
             if not self._armed:
                 self._armed = True
-                self._clock.at(TICK_S, self._tick)
+                self._clock.at(self._tick_s, self._tick)
 
     def send(self, operation: Operation, count: int) -> None:
         """Send `count` requests now."""
@@ -50,15 +55,15 @@ class Aggregate:
             self.send(operation, count)
 
     def _serve(self, operation: Operation, count: int) -> Generator[Event, Any, None]:
-        served = yield from self._server.serve_many(operation, self._user, count)
+        served = yield from self._server.serve_many(operation, self._user, count, self._tick_s)
         self.add(operation, count - served)
 
 
 def renew_leases(clock: Clock, server: ApiServer, nodes: int, period_s: float) -> Generator[Event, Any, None]:
     """Process: every node renews its lease once a period, evenly spread over it."""
     rate_per_s = nodes / period_s
-    tick_s = max(TICK_S, 1 / rate_per_s)
-    leases = Aggregate(clock, server, "system:node")
+    tick_s = min(max(SHORTEST_TICK_S, REQUESTS_PER_TICK / rate_per_s), LONGEST_TICK_S)
+    leases = Aggregate(clock, server, "system:node", tick_s)
     sent = 0
     while True:
         yield clock.timeout(tick_s)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from math import ceil
 from typing import Any
 
 from simpy.events import Event
@@ -53,30 +54,37 @@ class ApiServer:
         self._log.add(operation, user, code, arrived_s)
         return code
 
-    def serve_many(self, operation: Operation, user: str, count: int) -> Generator[Event, Any, int]:
-        """`count` alike requests of components at once, as one piece of work; returns how many were served.
+    def serve_many(self, operation: Operation, user: str, count: int, over_s: float) -> Generator[Event, Any, int]:
+        """`count` alike requests of components that come evenly over `over_s`, as one piece of work; returns how many were served.
 
-        Those that find no seat are refused with 429. Used for steady background load only.
+        As many go on side by side as their work needs to keep up, which is also the number of seats they hold; where fewer
+        seats are free, the rest is refused with 429. Used for steady background load only.
         """
         arrived_s = self._clock._now
+        _, walked = self._rbac.decide(user, operation.verb, operation.resource, "")
+        cost_s = self._cpu_s(operation, walked)
+        abreast = min(count, ceil(count * cost_s / over_s)) or 1
         seats = self.flow_control.seats(operation.mutating)
-        taken = seats.try_acquire_up_to(count)
-        if taken < count:
-            self._machine.load((count - taken) * self._authenticate_cpu_s)
-            self._log.add(operation, user, 429, arrived_s, count - taken)
-        if taken:
-            _, walked = self._rbac.decide(user, operation.verb, operation.resource, "")
-            yield self._machine.work(taken * self._cpu_s(operation, walked), threads=taken)
+        taken = seats.try_acquire_up_to(abreast)
+        served = count * taken // abreast
+        if served < count:
+            self._machine.load((count - served) * self._authenticate_cpu_s)
+            self._log.add(operation, user, 429, arrived_s, count - served)
+        if served:
+            yield self._machine.work(served * cost_s, threads=taken)
+            each_s = (self._clock._now - arrived_s) * taken / served
+            stored_s = self._clock._now
             error = ""
             if operation.reads:
-                error = yield self._etcd.range(taken * operation.reads)
+                error = yield self._etcd.range(served * operation.reads)
             if operation.writes and not error:
-                error = yield self._etcd.put(taken * operation.writes)
-            seats.release(taken)
-            self._log.add(operation, user, 500 if error else 200, arrived_s, taken)
+                error = yield self._etcd.put(served * operation.writes)
+            self._log.add(operation, user, 500 if error else 200, stored_s - each_s, served)
             if error:
-                return 0
-        return taken
+                served = 0
+        if taken:
+            seats.release(taken)
+        return served
 
     def _cpu_s(self, operation: Operation, bindings_walked: int) -> float:
         own: float = getattr(self._spec, operation.cost)

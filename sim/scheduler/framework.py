@@ -62,6 +62,8 @@ class Status:
     code: int
     message: str = ""
     plugin: str = ""
+    timeout_s: float = 600.0
+    """WAIT only: how long the pod may wait before it is rejected."""
 
 
 @dataclass(slots=True)
@@ -153,7 +155,11 @@ class Plugin:
         return None
 
     def permit(self, cycle: Cycle, row: int) -> Status | None:
-        """Last word before binding: SUCCESS, WAIT or a rejection."""
+        """Last word before binding: SUCCESS, WAIT or a rejection.
+
+        A pod that waits keeps its room on the node; it is asked again whenever another pod has been given a node, until the
+        answer differs or its time is up. So a gang waits here until all its members have their places.
+        """
         return None
 
     def pre_bind(self, cycle: Cycle, row: int) -> Status | None:
@@ -212,6 +218,19 @@ class Framework:
         self.filters = [self.plugins[name] for name in profile.filter]
         self.pre_filters = [self.plugins[name] for name in profile.pre_filter]
         self.scores = [(self.plugins[name], weight) for name, weight in profile.score]
+        binders = tuple(name for name in profile.bind if name != "DefaultBinder")
+        late = {"reserve": profile.reserve, "permit": profile.permit, "pre_bind": profile.pre_bind, "bind": binders,
+                "post_bind": profile.post_bind}
+        self.late = {point: [self.plugins[name] for name in names] for point, names in late.items() if names}
+        """Plugins of the points after the choice of a node; points that no plugin implements are left out."""
+
+    def run_late(self, point: str, cycle: Cycle, row: int) -> Status | None:
+        """Run one point after the choice of a node: the first plugin that objects (or, at `permit`, waits) ends it."""
+        for plugin in self.late.get(point, ()):
+            status = getattr(plugin, point)(cycle, row)
+            if status is not None and status.code not in (SUCCESS, SKIP):
+                return Status(status.code, status.message, plugin.name, status.timeout_s)
+        return None
 
     def run_pre_filter(self, cycle: Cycle) -> tuple[Status | None, set[str], tuple[str, ...]]:
         """Run PreFilter; returns (rejection, names of plugins whose Filter is skipped, plugins that named nodes)."""

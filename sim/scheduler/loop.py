@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from math import inf
 from typing import Any
 
-from simpy.events import Event
+from simpy.events import AnyOf, Event
 
 from sim.apiserver.aggregate import Aggregate
 from sim.apiserver.client import Client
@@ -15,6 +15,7 @@ from sim.engine.clock import Clock, fire
 from sim.engine.machine import Machine
 from sim.engine.meter import Meter
 from sim.scheduler.core import Core
+from sim.scheduler.framework import WAIT, Status
 from sim.scheduler.queue import SchedulingQueue
 from sim.scheduler.queueing_hints import ClusterEvent, assigned_pod_added, assigned_pod_deleted
 from sim.scheduler.settings import SchedulerSettings
@@ -50,6 +51,9 @@ class Scheduler:
         self._events = events
         self._on_bound = on_bound
         self._delete = delete
+        self._late = core.framework.late
+        self._permit_asked: Event | None = None
+        """Fires when the pods that wait at the permit point are to be asked again."""
         self._idle: Event | None = None
         self.meter = Meter(clock, "scheduler cycle", "scheduler", 1)
         self.attempts = 0
@@ -126,11 +130,56 @@ class Scheduler:
         ids["node"][pod] = node
         core.clear_nomination(pod)
         core.assume(pod, spec_id, node)
-        clock.start(self._bind(pod))
+        if self._late and (refusal := self._run_late("reserve", pod)) is not None:
+            self._take_back(pod, refusal)
+            return
+        if "permit" in self._late:
+            self._ask_waiting()
+            clock.start(self._permit(pod))
+        else:
+            clock.start(self._bind(pod))
+
+    def _run_late(self, point: str, pod: int) -> Status | None:
+        core = self._core
+        cycle = core.cycle(self._spec_ids[self._pods.ids["template"][pod]])
+        return core.framework.run_late(point, cycle, self._pods.ids["node"][pod])
+
+    def _permit(self, pod: int) -> Process:
+        """Wait while a permit plugin says so; the pod keeps its place meanwhile."""
+        refusal = self._run_late("permit", pod)
+        until_s = self._clock._now + (refusal.timeout_s if refusal is not None else 0.0)
+        while refusal is not None and refusal.code == WAIT and self._clock._now < until_s:
+            asked_again = self._permit_asked = self._permit_asked or Event(self._clock)
+            yield AnyOf(self._clock, [asked_again, self._clock.timeout(until_s - self._clock._now)])
+            if self._pods.ids["phase"][pod] != Phase.PENDING:
+                self._queue.done(pod)
+                return
+            refusal = self._run_late("permit", pod)
+        if refusal is not None:
+            self._take_back(pod, refusal)
+            return
+        yield from self._bind(pod)
+
+    def _ask_waiting(self) -> None:
+        """Another pod has been given a node: pods that wait at the permit point are asked again."""
+        asked, self._permit_asked = self._permit_asked, None
+        if asked is not None:
+            self._clock.at(0.0, lambda _: fire(asked))
+
+    def _take_back(self, pod: int, refusal: Status) -> None:
+        """A plugin refused the chosen node: free it, and the pod waits for an event that concerns that plugin."""
+        self._core.forget(pod)
+        self._pods.ids["node"][pod] = -1
+        self._queue.add_unschedulable_if_not_present(pod, self._clock._now, {refusal.plugin})
+        self._poke()
 
     def _bind(self, pod: int) -> Process:
         """The binding cycle: beside the next scheduling cycle, under the client's rate limit."""
         ids, times = self._pods.ids, self._pods.times
+        for point in ("pre_bind", "bind"):
+            if point in self._late and (refusal := self._run_late(point, pod)) is not None:
+                self._take_back(pod, refusal)
+                return
         self._machine.load(self._spec.bind_cpu_s)
         yield from self._client.turn()
         times["bind_sent_s"][pod] = self._clock._now
@@ -145,6 +194,8 @@ class Scheduler:
             self._poke()
             return
         self._queue.done(pod)
+        if "post_bind" in self._late:
+            self._run_late("post_bind", pod)
         times["bound_s"][pod] = self._clock._now
         ids["phase"][pod] = Phase.SCHEDULED
         self._events.add(CREATE_EVENT)

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from sim.base.errors import InputError, near_miss
 from sim.scheduler.configuration import load_configuration
+from sim.scheduler.core import Core
 from sim.scheduler.profiles import PROFILES, Profile
-from sim.scheduler.queue import QueueRules
+from sim.scheduler.framework import SUCCESS, Plugin
+from sim.scheduler.queue import PreEnqueue, QueuedPod, QueueRules, SchedulingQueue, SortKey, no_scheduling_gates, priority_sort
 from sim.scheduler.spec import SchedulerSpec
 
 DEFAULT_SCHEDULER = "default-scheduler"
@@ -52,3 +54,30 @@ def scheduler_settings(spec: SchedulerSpec, kubernetes: str, base_dir: str, aske
     profile = read.profile(name)
     return SchedulerSettings(name, profile, profile.percentage_of_nodes_to_score, read.queue_rules(),
                              read.client_qps, read.client_burst, read.parallelism)
+
+
+def queue_of(core: Core, settings: SchedulerSettings) -> SchedulingQueue:
+    """The scheduling queue of a profile: its queue-sort plugin's order, its pre-enqueue plugins' gates."""
+    plugins = core.framework.plugins
+    profile = settings.profile
+    gates = {name: _gate(core, plugins[name]) for name in profile.pre_enqueue if name != "SchedulingGates"}
+    known = {"SchedulingGates": no_scheduling_gates} if "SchedulingGates" in profile.pre_enqueue else {}
+    return SchedulingQueue(settings.queue_rules, sort_key=_order(core, plugins[profile.queue_sort]), pre_enqueue={**known, **gates})
+
+
+def _order(core: Core, plugin: Plugin) -> SortKey:
+    if plugin.name == "PrioritySort":
+        return priority_sort
+
+    def key(queued: QueuedPod) -> tuple:
+        return plugin.queue_sort(core.info(core.intern(queued.spec)), queued.timestamp_s)
+
+    return key
+
+
+def _gate(core: Core, plugin: Plugin) -> PreEnqueue:
+    def passes(queued: QueuedPod) -> bool:
+        status = plugin.pre_enqueue(core.info(core.intern(queued.spec)))
+        return status is None or status.code == SUCCESS
+
+    return passes

@@ -13,7 +13,7 @@ from sim.scenario import Scenario
 from sim.simulate import Cluster, Streams
 from sim.workload import AppKind
 
-NODES = 300
+NODES = 1000
 
 
 def renew_one_by_one(clock, server, nodes, period_s):
@@ -31,11 +31,12 @@ def renew_one_by_one(clock, server, nodes, period_s):
 
 
 def run(monkeypatch, renew):
-    """300 nodes that renew every 2 s on 2 cores, and bare pods at random times whose creations are timed."""
+    """1,000 nodes that renew every 2 s on 2 cores, and bare pods at random times whose creations are timed."""
     if renew is not None:
         monkeypatch.setattr(sys.modules["sim.simulate"], "renew_leases", renew)
     values = {**EXACT, "horizon_s": 41, "machines": {"control-plane": {"cores": 2, "fsync_s": 0.0002}}}
-    values["apiserver"] = {**EXACT["apiserver"], "lease_cpu_s": 0.004}  # leases and pods use 1.3 of the 2 cores: queueing matters
+    values["apiserver"] = {**EXACT["apiserver"], "lease_cpu_s": 0.0012}  # leases and pods use 1.4 of the 2 cores: queueing matters
+    values["etcd"] = {**EXACT["etcd"], "batch_cpu_s": 0.0002}
     values["kubelet"] = {**EXACT["kubelet"], "lease_period_s": 2}
     scenario = Scenario.model_validate(values).replace({"nodes.pools.general.count": NODES})
     arrivals = np.sort(np.random.default_rng(3).uniform(1, 40, 300))
@@ -57,7 +58,7 @@ def test_twin(monkeypatch):
     # The same work: exact but for renewals under way at the end. Those of a tick share an fsync, so etcd needs less.
     assert renewals == pytest.approx(twin_renewals, abs=10)
     assert used == pytest.approx(twin_used, rel=0.08)
-    # Its price: what others wait for moves by a few percent.
-    assert mean_s == pytest.approx(twin_mean_s, rel=0.08)
-    assert p95_s == pytest.approx(twin_p95_s, rel=0.15)
-    assert events < 0.8 * twin_events
+    # Its price: what others wait for moves by what the module's docstring says.
+    assert mean_s == pytest.approx(twin_mean_s, rel=0.16)
+    assert p95_s == pytest.approx(twin_p95_s, rel=0.22)
+    assert events < 0.4 * twin_events
