@@ -117,6 +117,9 @@ def _reasons(cluster: Cluster) -> tuple[dict[str, int], str]:
         if named != cluster.scheduler.name:
             counts[f"names the scheduler '{named}', which does not run"] += 1
             continue
+        if load.templates[ids["template"][pod]].scheduling_gates:
+            counts["held by scheduling gates"] += 1
+            continue
         if not ids["attempts"][pod]:
             counts["waiting for its first scheduling attempt"] += 1
             continue
