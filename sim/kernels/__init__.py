@@ -37,9 +37,8 @@ _WARMERS: list[Callable[[], None]] = []
 
 
 def rule(function: Callable[..., Any]) -> Any:
-    """Compile a part of kernels (a few lines of integer or float arithmetic), for calls from compiled code only; its
-    `py_func` is the same text in Python."""
-    return numba.njit(function, cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+    """Compile a part of kernels: a few lines of integer or float arithmetic, called from other compiled code."""
+    return numba.njit(function, cache=True, error_model="numpy", no_cfunc_wrapper=True)
 
 
 def compiled(function: Callable[..., Any]) -> Any:

@@ -74,11 +74,14 @@ class Plan:
     """No score needs normalising: the base scores are the totals."""
     sums: np.ndarray
     """int64 scratch: room for every domain of the widest table, twice."""
+    label_version: int
+    """Of the node table, when the plan was made: domains are only comparable within one."""
     stamp: int = -1
 
     def same_as(self, other: Plan) -> bool:
         """Do both say the same?"""
-        if (self.rejected, self.itself, self.plain) != (other.rejected, other.itself, other.plain):
+        mine = (self.rejected, self.itself, self.plain, self.label_version)
+        if mine != (other.rejected, other.itself, other.plain, other.label_version):
             return False
         if (self.walk is None) != (other.walk is None):
             return False
@@ -177,6 +180,7 @@ class Planner:
             and all(own_term_matches(term, pod, cycle.cluster) for term in pod.required_affinity),
             plain,
             np.zeros(max(tables.room, 1), np.int64),
+            nodes.label_version,
         )
 
     # -- filters -------------------------------------------------------------------------------------------------
