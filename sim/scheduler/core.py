@@ -147,7 +147,7 @@ _NO_ROWS = np.zeros(0, np.int64)
 
 STREAK_FOR_INDEX = 3
 """Decisions in a row, with few changes between them, after which a spec gets an index."""
-MIN_NODES_FOR_INDEX = 128
+MIN_NODES_FOR_INDEX = 64
 """Below this the full path is as fast."""
 CHANGE_COST_NODES = 110
 """Looking at one changed node costs about as much as this many nodes of the vectorised loop."""
