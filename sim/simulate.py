@@ -126,7 +126,7 @@ class Cluster:
         app_of_pod = np.repeat(np.arange(len(load.app_pods)), load.app_pods)
         pods.add(app_of_pod, load.app_template[app_of_pod], load.app_tenant[app_of_pod], load.pod_duration_s)
 
-        self.machines = {name: Machine(clock, f"{name} cores", "apiserver", spec.cores, spec.speed)
+        self.machines = {name: Machine(clock, f"{name} cores", self._room_of(name), spec.cores, spec.speed)
                          for name, spec in scenario.machines.items()}
         self.etcd = Etcd(clock, scenario.etcd, [self.machines[name] for name in scenario.etcd.machines],
                          [scenario.machines[name].fsync_s for name in scenario.etcd.machines], streams)
@@ -160,6 +160,12 @@ class Cluster:
         self.api.quotas = {namespace: Quota(limits) for namespace, limits in hard.items()}
         self.watch = WatchHub(clock, machine, spec.watch_event_cpu_s, spec.watch_latency_s, watchers=len(POD_WATCHERS))
         self.node_events = Aggregate(clock, self.api, "system:node")
+
+    def _room_of(self, machine: str) -> str:
+        """The room that a machine's cores count for: the one it serves alone, else the API server's."""
+        scenario = self.scenario
+        shared = {scenario.apiserver.machine, scenario.scheduler.machine, scenario.controllers.machine}
+        return "etcd" if machine in scenario.etcd.machines and machine not in shared else "apiserver"
 
     def _wire_controllers(self) -> None:
         spec, clock = self.scenario.controllers, self.clock

@@ -150,17 +150,16 @@ class Plots:
             left, total = 0.0, float(stages.mean_s.sum())
             for height, (_, stage) in enumerate(stages.iterrows()):
                 below.barh(height, stage.mean_s, left=left, height=0.7, color=ROOM_COLOURS[stage.room][0], linewidth=0)
-                beyond = left + stage.mean_s > 0.62 * total
-                _beside(
-                    below,
-                    left if beyond else left + stage.mean_s,
-                    height,
-                    f"{seconds_text(stage.mean_s)} · p99 {seconds_text(stage.p99_s)}",
-                    before=beyond,
-                    fontsize=8.5,
-                    color=QUIET[0],
-                )
-                left += stage.mean_s
+                text = f"{seconds_text(stage.mean_s)} · p99 {seconds_text(stage.p99_s)}"
+                right = left + stage.mean_s
+                style = {"fontsize": 8.5, "color": QUIET[0]}
+                if right <= 0.62 * total:
+                    _beside(below, right, height, text, **style)
+                elif left >= 0.3 * total:
+                    _beside(below, left, height, text, before=True, **style)
+                else:  # no room on either side
+                    below.text((left + right) / 2, height, text, ha="center", va="center", fontsize=8.5, color="white")
+                left = right
             below.set_yticks(range(len(stages)), [s if s != REST else "(between stages)" for s in stages.stage])
             below.set_xlim(0, total * 1.02)
             below.invert_yaxis()
