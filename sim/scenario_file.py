@@ -52,7 +52,7 @@ def scenario_files() -> dict[str, Path]:
 
 def preset_files() -> dict[str, Path]:
     """The presets by name."""
-    return _yaml_files([PRESET_FOLDER])
+    return _yaml_files([PRESET_FOLDER, PRESET_FOLDER / "calibrations"])
 
 
 def _package_folders(package: str, inner: str) -> list[Path]:
