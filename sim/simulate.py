@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import inf
+from math import inf, isnan
 
 import numpy as np
 
@@ -254,7 +254,7 @@ class Cluster:
         self.pod_control.release(pod)
         app = self.pods.ids["app"][pod]
         if self.load.app_kind[app] == AppKind.JOB:
-            self.jobs.on_pod_finished(app)
+            self.jobs.on_pod_finished(app, pod)
 
     def _pod_delete_marked(self, pod: int) -> None:
         self.watch.publish(pod, self._hear_deleting, also=1)
@@ -279,7 +279,7 @@ class Cluster:
     def _hear_gone(self, pod: int) -> None:
         self.scheduler.on_gone(pod)
         self.pod_control.release(pod)
-        if self.pods.ids["node"][pod] < 0:  # never bound, so never marked
+        if isnan(self.pods.times["bound_s"][pod]):  # never bound, so never marked
             self._lost(pod)
 
     # --- what is watched

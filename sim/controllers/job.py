@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from simpy.events import AllOf, Event
@@ -24,6 +24,8 @@ class _Job:
     active: int = 0
     syncing: bool = False
     failures: int = 0
+    lost: set[int] = field(default_factory=set)
+    """Pods counted out when their deletion was heard; one of them that still ends by itself is not counted twice."""
 
 
 class JobController:
@@ -43,10 +45,10 @@ class JobController:
         self._jobs[app] = _Job(list(reversed(pods)), parallelism)
         self._clock.start(self._sync(app))
 
-    def on_pod_finished(self, app: int) -> None:
+    def on_pod_finished(self, app: int, pod: int) -> None:
         """One of the job's pods has a final status."""
         job = self._jobs.get(app)
-        if job is None:
+        if job is None or pod in job.lost:
             return
         job.active -= 1
         if job.waiting and not job.syncing:
@@ -59,6 +61,7 @@ class JobController:
         job = self._jobs.get(app)
         if job is None:
             return
+        job.lost.add(pod)
         job.waiting.append(self._pod_control.replace(pod))
         job.active -= 1
         if not job.syncing:
@@ -74,6 +77,9 @@ class JobController:
         while job.waiting and job.active < job.parallelism and app in self._jobs:
             yield self.workers.acquire()
             yield self._machine.work(self._spec.sync_cpu_s)
+            if app not in self._jobs:  # deleted meanwhile
+                self.workers.release()
+                return
             count = min(job.parallelism - job.active, len(job.waiting), self._spec.burst_replicas)
             group = [job.waiting.pop() for _ in range(count)]
             job.active += count

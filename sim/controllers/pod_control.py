@@ -37,6 +37,7 @@ class PodControl:
         self.refused = 0
         """Creations answered 403 or given up."""
         self._refused_last: set[int] = set()
+        self._replacements: dict[int, list[int]] = {}
 
     def create(self, client: Client, pod: int) -> Generator[Event, Any, bool]:
         """Wait for the client's turn, post the pod; ends with whether it was stored."""
@@ -55,31 +56,40 @@ class PodControl:
         self._on_created(pod)
         return True
 
-    def delete(self, client: Client, pod: int) -> Generator[Event, Any, None]:
-        """Delete a pod that exists: a bound one is marked and its kubelet ends it, an unbound one is removed at once."""
+    def delete(self, client: Client, pod: int) -> Generator[Event, Any, bool]:
+        """Delete a pod that exists: a bound one is marked and its kubelet ends it, an unbound one is removed at once.
+
+        Ends with false if the server could not: it may be asked again.
+        """
         phase = self._pods.ids["phase"][pod]
         if phase in (Phase.WAITING, Phase.REFUSED) or not isnan(self._pods.times["delete_requested_s"][pod]):
-            return
+            return True
         yield from client.turn()
         if not isnan(self._pods.times["delete_requested_s"][pod]):
-            return  # somebody else, such as another preemptor, was faster
+            return True  # somebody else, such as another preemptor, was faster
         self._pods.times["delete_requested_s"][pod] = self._clock._now
         code = yield from client.send(MARK_POD_DELETED, self._templates[self._pods.ids["template"][pod]].namespace)
         if code != 200:  # not stored: whoever wanted it may ask again
             self._pods.times["delete_requested_s"][pod] = nan
-            return
+            return False
         if self._pods.ids["phase"][pod] == Phase.PENDING:
             self._pods.times["gone_s"][pod] = self._clock._now
             self._pods.ids["phase"][pod] = Phase.DELETED
             self._on_gone(pod)
         elif self._pods.ids["phase"][pod] in (Phase.SCHEDULED, Phase.RUNNING):
             self._on_delete_marked(pod)
+        return True
 
     def replace(self, pod: int) -> int:
         """A new pod, not yet created, that takes the place of `pod`; returns its row."""
         row = self._pods.add_like(pod)
         self._pods.times["requested_s"][row] = self._clock._now
+        self._replacements.setdefault(self._pods.ids["app"][pod], []).append(row)
         return row
+
+    def replacements(self, app: int) -> list[int]:
+        """Pods of an owner that took the place of others, so far."""
+        return self._replacements.get(app, [])
 
     def release(self, pod: int) -> None:
         """The quota controller saw the pod's end: give back what it was charged."""

@@ -26,51 +26,64 @@ class ReplicaSetController:
         self._machine = machine
         self._client = client
         self._pod_control = pod_control
+        self._missing: dict[int, list[int]] = {}
+        """Pods that a set still has to create; a set is here while it is being synced or waits for its next sync."""
         self._deleted: set[int] = set()
         self.workers = Semaphore(clock, "ReplicaSet workers", "controllers", spec.replicaset_workers)
 
     def on_created(self, app: int, pods: range) -> None:
         """A new ReplicaSet reached the controller."""
-        self._clock.start(self._reconcile(app, pods))
+        self._want(app, pods)
 
     def on_pod_lost(self, app: int, pod: int) -> None:
         """One of the set's pods is being deleted: it counts no more, so another is created."""
         if app not in self._deleted:
-            self._clock.start(self._reconcile(app, [self._pod_control.replace(pod)]))
+            self._want(app, [self._pod_control.replace(pod)])
 
     def on_deleted(self, app: int) -> None:
         """The set was deleted: create no more."""
         self._deleted.add(app)
 
-    def _reconcile(self, app: int, pods: Sequence[int]) -> Generator[Event, Any, None]:
-        missing = list(pods)
+    def _want(self, app: int, pods: Sequence[int]) -> None:
+        """The set lacks `pods`. One set is synced by one worker at a time: what comes meanwhile waits for its next sync."""
+        missing = self._missing.get(app)
+        if missing is None:
+            self._missing[app] = list(pods)
+            self._clock.start(self._reconcile(app))
+        else:
+            missing.extend(pods)
+
+    def _reconcile(self, app: int) -> Generator[Event, Any, None]:
+        missing = self._missing[app]
         failures = 0
         while missing and app not in self._deleted:
             yield self.workers.acquire()
             yield self._machine.work(self._spec.sync_cpu_s)
             before = len(missing)
-            missing = yield from self._sync(app, missing)
+            yield from self._sync(app, missing)
             self.workers.release()
             if missing:
                 failures = 0 if len(missing) < before else failures + 1
                 yield self._clock.timeout(min(self._spec.retry_base_s * 2**failures, self._spec.retry_max_s))
+        del self._missing[app]
 
-    def _sync(self, app: int, missing: list[int]) -> Generator[Event, Any, list[int]]:
-        """Create up to `burst_replicas`; ends with those still missing."""
+    def _sync(self, app: int, missing: list[int]) -> Generator[Event, Any, None]:
+        """Create up to `burst_replicas` of `missing`, which keeps those that failed and those not come to."""
         budget = min(len(missing), self._spec.burst_replicas)
         batch = self._spec.slow_start_initial
-        at = 0
         failed: list[int] = []
-        while at < budget and not failed and app not in self._deleted:
-            group = missing[at : at + min(batch, budget - at)]
+        while budget and not failed and app not in self._deleted:
+            count = min(batch, budget)
+            group = missing[:count]
+            del missing[:count]
             creations = [self._clock.start(self._create(pod)) for pod in group]
             pending = [creation for creation in creations if creation.callbacks is not None]
             if pending:
                 yield AllOf(self._clock, pending)
             failed = [pod for pod, creation in zip(group, creations, strict=True) if not creation.value]
-            at += len(group)
+            budget -= count
             batch *= 2
-        return failed + missing[at:]
+        missing[:0] = failed
 
     def _create(self, pod: int) -> Generator[Event, Any, bool]:
         self._machine.load(self._spec.create_cpu_s)

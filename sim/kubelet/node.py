@@ -20,7 +20,7 @@ class Node:
     """One node with its kubelet's state. Made when its first pod arrives: an idle node costs nothing."""
 
     __slots__ = ("_samplers", "_streams", "clock", "client_limit", "images", "index", "machine", "name", "network_lock",
-                 "ports", "pull_lock", "relist_phase_s", "rules_lock", "status_lock", "status_phase_s")
+                 "ports", "pull_lock", "pulls", "relist_phase_s", "rules_lock", "status_lock", "status_phase_s")
 
     def __init__(self, clock: Clock, index: int, name: str, cores: float, spec: KubeletSpec, streams: Streams,
                  samplers: dict[str, Sampler], relist_phase_s: float, status_phase_s: float) -> None:
@@ -34,6 +34,8 @@ class Node:
         self.rules_lock = Semaphore(clock, name, "network", 1)
         """The lock of iptables' tables."""
         self.pull_lock = Semaphore(clock, name, "images", 1)
+        self.pulls: dict[str, Event] = {}
+        """Begun pulls by image, where they are not made one at a time."""
         self.status_lock = Semaphore(clock, name, "kubelet", 1)
         """The status manager sends one pod's status at a time."""
         self.relist_phase_s = relist_phase_s

@@ -156,6 +156,9 @@ class PodWorkers:
                 if image not in node.images:  # another pod's pull may have brought it meanwhile
                     yield from self._registry.pull(node, image)
                 node.pull_lock.release()
-            else:
-                yield from self._registry.pull(node, image)
+            else:  # a pull of the same image under way serves both: runtimes fetch a layer once
+                if image not in node.pulls:
+                    node.pulls[image] = self._clock.start(self._registry.pull(node, image))
+                if (pull := node.pulls[image]).callbacks is not None:
+                    yield pull
         times["pull_ready_s"][pod] = self._clock._now

@@ -153,7 +153,8 @@ def bottlenecks(record: RunRecord, stage_table: pd.DataFrame) -> pd.DataFrame:
     seconds = float((stage_table.mean_s * stage_table.pods).sum())
     rows = []
     for stat in record.resources:
-        mine = parts[[_serves(stat, stage, room) for stage, room in zip(parts.stage, parts.room, strict=True)]]
+        leaning = [_serves(stat, stage, room) for stage, room in zip(parts.stage, parts.room, strict=True)]
+        mine = parts[np.array(leaning, bool)]  # an empty list would select columns
         held = float((mine.mean_s * mine.pods).sum())
         waiting = stat.mean_wait_s * stat.served
         share = min(waiting, held) / seconds if seconds > 0 else 0.0

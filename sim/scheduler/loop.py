@@ -35,7 +35,7 @@ class Scheduler:
     def __init__(
         self, clock: Clock, spec: SchedulerSpec, settings: SchedulerSettings, machine: Machine, core: Core, queue: SchedulingQueue, pods: PodTable,
         templates: Sequence[PodSpec], client: Client, events: Aggregate,
-        on_bound: Callable[[int], None], delete: Callable[[Client, int], Process],
+        on_bound: Callable[[int], None], delete: Callable[[Client, int], Generator[Event, Any, bool]],
     ) -> None:
         self._clock = clock
         self._spec = spec

@@ -36,6 +36,8 @@ class Users:
         self._replicasets = replicasets
         self._jobs = jobs
         self._garbage = garbage
+        self._unwanted: set[int] = set()
+        """Bare pods to delete as soon as they are stored."""
 
     def play(self) -> Generator[Event, Any, None]:
         """Process: the whole load."""
@@ -47,10 +49,10 @@ class Users:
             pods = range(first, first + count)
             for pod in pods:
                 self._pods.times["requested_s"][pod] = at_s
-            clock.start(self._ask(app, pods))
+            asking = clock.start(self._ask(app, pods))
             end_s = float(load.app_end_s[app])
             if end_s != float("inf"):
-                clock.at(max(0.0, end_s - clock._now), partial(self._end, app, pods))
+                clock.at(max(0.0, end_s - clock._now), partial(self._end, app, pods, asking))
 
     def _ask(self, app: int, pods: range) -> Generator[Event, Any, None]:
         load = self._load
@@ -74,17 +76,27 @@ class Users:
         stored = yield from self._pod_control.create(client, pod)
         if not stored:
             self._pods.ids["phase"][pod] = Phase.REFUSED
+        elif pod in self._unwanted:
+            yield from self._pod_control.delete(client, pod)
 
-    def _end(self, app: int, pods: range, _: Alarm) -> None:
-        self._clock.start(self._delete(app, pods))
+    def _end(self, app: int, pods: range, asking: Event, _: Alarm) -> None:
+        self._clock.start(self._delete(app, pods, asking))
 
-    def _delete(self, app: int, pods: range) -> Generator[Event, Any, None]:
+    def _delete(self, app: int, pods: range, asking: Event) -> Generator[Event, Any, None]:
+        """Delete the application, as soon as the answer to its creation is there."""
+        if asking.callbacks is not None:
+            yield asking
         load = self._load
         client = self._clients[load.app_tenant[app]]
         if load.app_kind[app] == AppKind.POD:
             for pod in pods:
-                self._clock.start(self._pod_control.delete(client, pod))
+                if self._pods.ids["phase"][pod] == Phase.WAITING:
+                    self._unwanted.add(pod)
+                else:
+                    self._clock.start(self._pod_control.delete(client, pod))
             return
+        if pods and self._pods.ids["phase"][pods[0]] == Phase.REFUSED:
+            return  # its owner was never stored
         yield from client.send(DELETE_OWNER, load.templates[load.app_template[app]].namespace)
         self._replicasets.on_deleted(app)
         self._jobs.on_deleted(app)
