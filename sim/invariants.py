@@ -82,10 +82,8 @@ def _meters(cluster: Cluster) -> list[str]:
     machines = [node.machine.meter for node in cluster.kubelets.nodes.values()]
     elapsed = cluster.clock.now
     for meter in [*cluster.sampler.meters, *machines]:
-        burst = next((limit.burst for limit in cluster.limits if limit.meter is meter), 0)
         used, _ = meter.read()
-        waiting = next((limit.waiting() for limit in cluster.limits if limit.meter is meter), 0.0)
-        most = meter.capacity * elapsed + burst + waiting
+        most = meter.capacity * elapsed
         if used > most * (1 + ROUNDING) + ROUNDING:
             broken.append(f"{meter.name}: {used:.6g} used of {most:.6g}")
     return broken

@@ -72,15 +72,40 @@ def test_token_bucket_worked_example():
     clock = Clock()
     bucket = TokenBucket(clock, "client", "room", qps=5, burst=3)
     assert [bucket.reserve() for _ in range(5)] == pytest.approx([0, 0, 0, 0.2, 0.4])
-    assert bucket.waiting() == pytest.approx(2)
-    clock.run_until(0.3)  # 1.5 of the 2 owed tokens exist now
-    assert bucket.waiting() == pytest.approx(0.5)
+    assert bucket.meter.read() == pytest.approx((0, 0))
+    clock.run_until(0.3)  # 1.5 of the 2 owed tokens exist now; one waited 0.2 s, the other for 0.3 s so far
+    assert bucket.meter.read() == pytest.approx((1.5, 0.5))
     assert bucket.reserve() == pytest.approx(0.3)
-    clock.run_until(100.0)  # full again, and not more than full
-    assert bucket.waiting() == 0
+    clock.run_until(100.0)  # full again, and not more than full: the 6 tokens taken have been made anew
+    assert bucket.meter.read() == pytest.approx((6, 0.2 + 0.4 + 0.3))
     assert [bucket.reserve() for _ in range(4)] == pytest.approx([0, 0, 0, 0.2])
     assert bucket.meter.served == 10
     assert bucket.meter.max_queue == pytest.approx(2)
+
+
+def test_token_bucket_is_metered_as_a_count_by_small_steps_would():
+    """The reference looks every millisecond: how many answers lie ahead (the queue), and whether the bucket is full."""
+    rng = np.random.default_rng(11)
+    qps, burst, step_s = 20.0, 5, 1e-3
+    asked = np.cumsum(rng.exponential(0.05, 400) * rng.choice([0.1, 1, 2], 400))
+    clock = Clock()
+    bucket = TokenBucket(clock, "client", "room", qps, burst)
+    free = []
+    for now in asked.tolist():
+        clock.run_until(now)
+        free.append(now + bucket.reserve())
+    end_s = float(asked[-1])
+    times = np.arange(0, end_s, step_s)
+    waiting = (np.searchsorted(asked, times, "right") - np.searchsorted(np.sort(free), times, "right")).sum() * step_s
+    tokens, level = float(burst), []
+    asks = np.histogram(asked, np.append(times, end_s))[0]
+    for count in asks.tolist():
+        tokens = min(burst, tokens + qps * step_s) - count
+        level.append(tokens < burst)
+    made, waited_s = bucket.meter.read()
+    assert waited_s == pytest.approx(waiting, rel=0.01)
+    assert made == pytest.approx(qps * step_s * sum(level), rel=0.02)
+    assert made <= qps * end_s
 
 
 def test_token_bucket_hands_out_what_a_queue_for_whole_tokens_would():
