@@ -98,9 +98,14 @@ def run(
         console.print(_headline(cluster), highlight=False, soft_wrap=True)
     from experiments.progress import RunProgress
 
-    with RunProgress(console, quiet) as progress:
-        import sim
+    import sim.simulate  # its rooms register their kernels
+    from sim import kernels
 
+    warmed = kernels.warm()
+    if warmed.compiled and not quiet:
+        console.print(f"First run: compiled {warmed.compiled} kernels in {warmed.seconds:.1f} s; later runs find them cached",
+                      highlight=False, soft_wrap=True)
+    with RunProgress(console, quiet) as progress:
         result = sim.simulate(cluster, progress=progress)
     if not quiet:
         _print_result(console, result)

@@ -34,16 +34,34 @@ KERNELS: dict[str, Kernel] = {}
 """Every kernel by name (`module.function`, without the package)."""
 
 _WARMERS: list[Callable[[], None]] = []
+_DISPATCHERS: list[Any] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Warmed:
+    """What `warm` did."""
+
+    ready: int
+    """Kernels that are compiled now."""
+    compiled: int
+    """Functions that had to be compiled because no cache held them."""
+    seconds: float
+
+
+def _njit(function: Callable[..., Any]) -> Any:
+    dispatcher = numba.njit(function, cache=True, error_model="numpy")
+    _DISPATCHERS.append(dispatcher)
+    return dispatcher
 
 
 def rule(function: Callable[..., Any]) -> Any:
     """Compile a part of kernels: a few lines of integer or float arithmetic, called from other compiled code."""
-    return numba.njit(function, cache=True, error_model="numpy", no_cfunc_wrapper=True)
+    return _njit(function)
 
 
 def compiled(function: Callable[..., Any]) -> Any:
     """Compile a loop whose slow twin is a whole path rather than one function; the path's tests hold the two equal."""
-    return numba.njit(function, cache=True, error_model="numpy", no_cfunc_wrapper=True)
+    return _njit(function)
 
 
 def kernel(reference: Callable[..., Any]) -> Callable[[Callable[..., Any]], Kernel]:
@@ -51,7 +69,7 @@ def kernel(reference: Callable[..., Any]) -> Callable[[Callable[..., Any]], Kern
 
     def add(function: Callable[..., Any]) -> Kernel:
         name = f"{function.__module__.rsplit('.', 1)[-1]}.{function.__name__}"
-        entry = Kernel(name, numba.njit(function, cache=True, error_model="numpy", no_cfunc_wrapper=True), reference)
+        entry = Kernel(name, _njit(function), reference)
         KERNELS[name] = entry
         return entry
 
@@ -64,10 +82,16 @@ def warmer(function: Callable[[], None]) -> Callable[[], None]:
     return function
 
 
-def warm() -> tuple[int, float]:
-    """Compile, or load from the cache, what the imported rooms need in a run; returns (kernels ready, seconds)."""
+def warm() -> Warmed:
+    """Compile, or load from the cache, what the imported rooms need in a run."""
     start_s = time.perf_counter()
+    before = _cache_misses()
     for call in _WARMERS:
         call()
     ready = sum(1 for entry in KERNELS.values() if getattr(entry.fast, "signatures", None))
-    return ready, time.perf_counter() - start_s
+    return Warmed(ready, _cache_misses() - before, time.perf_counter() - start_s)
+
+
+def _cache_misses() -> int:
+    """Compilations so far; 0 where numba is switched off."""
+    return sum(sum(dispatcher.stats.cache_misses.values()) for dispatcher in _DISPATCHERS if hasattr(dispatcher, "stats"))

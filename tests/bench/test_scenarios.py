@@ -65,7 +65,7 @@ def test_density() -> None:
 
 def test_cold_kernels(tmp_path: Path) -> None:
     """A first run with an empty kernel cache compiles within 15 s; the second finds them."""
-    program = "from sim import kernels; import sim.simulate; ready, s = kernels.warm(); print(ready, s)"
+    program = "from sim import kernels; import sim.simulate; w = kernels.warm(); print(w.ready, w.seconds)"
     seconds = []
     for _ in range(2):
         ready, took = python("-c", program, NUMBA_CACHE_DIR=str(tmp_path))[0].split()
