@@ -40,9 +40,9 @@ from sim.scheduler.incremental import (
 from sim.scheduler.node_order import NodeOrder, nodes_to_find
 from sim.scheduler.placing import LOG_SIZE, note_changed, place, unplace
 from sim.scheduler.plan import Plan, Planner, can_fuse
+from sim.scheduler.plugins.pod_topology_spread import HOSTNAME, ZONE
 from sim.scheduler.pod_info import PodInfo
 from sim.scheduler.preemption import BY_PREEMPTION, Evaluator, Preemption
-from sim.scheduler.plugins.pod_topology_spread import HOSTNAME, ZONE
 from sim.scheduler.profiles import Profile, profile
 from sim.scheduler.tallies import Tallies
 from sim.state.nodes import NodeTable
@@ -379,8 +379,10 @@ class Core:
         """Find victims for a pod that fits nowhere. Nothing is changed: the caller evicts, then nominates the pod.
 
         all_candidates: try every potential node from the first instead of a share from a random one."""
-        draw = None if all_candidates or self._rng is None else float(self._rng.random())
-        return Evaluator(self, pod, spec, self.compose(spec, pod)).run(draw)
+        evaluator = Evaluator(self, pod, spec, self.compose(spec, pod))
+        if all_candidates or not self._random:
+            return evaluator.run()
+        return evaluator.run(self._uniform(), self._uniform())
 
     # -- the decision --------------------------------------------------------------------------------------------
 

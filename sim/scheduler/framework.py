@@ -151,8 +151,11 @@ class Plugin:
         return scores
 
     def reserve(self, cycle: Cycle, row: int) -> Status | None:
-        """A node was chosen: take what the pod needs there. A rejection frees it again."""
+        """A node was chosen: take what the pod needs there."""
         return None
+
+    def unreserve(self, cycle: Cycle, row: int) -> None:
+        """A later point rejected the pod: give back what `reserve` took; called for every reserve plugin."""
 
     def permit(self, cycle: Cycle, row: int) -> Status | None:
         """Last word before binding: SUCCESS, WAIT or a rejection.
@@ -177,6 +180,21 @@ class Plugin:
     def points(cls) -> tuple[str, ...]:
         """The extension points this plugin implements."""
         return tuple(point for point in EXTENSION_POINTS if getattr(cls, point) is not getattr(Plugin, point))
+
+
+class FilterOnly(Plugin):
+    """Put before a plugin's class to keep its filter and leave its scores away."""
+
+    pre_score = Plugin.pre_score
+    score = Plugin.score
+    normalize_score = Plugin.normalize_score
+
+
+class ScoreOnly(Plugin):
+    """Put before a plugin's class to keep its scores and leave its filter away."""
+
+    pre_filter = Plugin.pre_filter
+    filter = Plugin.filter
 
 
 PLUGINS: Catalog[type[Plugin]] = Catalog("scheduler_plugins", "sim.scheduler.plugins")
@@ -230,6 +248,14 @@ class Framework:
             status = getattr(plugin, point)(cycle, row)
             if status is not None and status.code not in (SUCCESS, SKIP):
                 return Status(status.code, status.message, plugin.name, status.timeout_s)
+        return None
+
+    def run_pre_enqueue(self, pod: PodInfo) -> Status | None:
+        """The first plugin's objection to the pod's entering the active queue, if any."""
+        for name in self.profile.pre_enqueue:
+            status = self.plugins[name].pre_enqueue(pod)
+            if status is not None and status.code != SUCCESS:
+                return Status(status.code, status.message, name)
         return None
 
     def run_pre_filter(self, cycle: Cycle) -> tuple[Status | None, set[str], tuple[str, ...]]:
@@ -293,6 +319,51 @@ class Framework:
             by_plugin[plugin.name] = weight * scores
             total += by_plugin[plugin.name]
         return by_plugin, total
+
+    def run_reserve(self, cycle: Cycle, row: int) -> Status:
+        """Reserve, in order; a rejection is undone by all reserve plugins in the opposite order."""
+        return self._undo_unless(cycle, row, self._first_objection("reserve", cycle, row))
+
+    def run_permit(self, cycle: Cycle, row: int) -> Status:
+        """Permit: a rejection at once, WAIT when any plugin asks to wait, else SUCCESS."""
+        answer = Status(SUCCESS)
+        for name in self.profile.permit:
+            status = self.plugins[name].permit(cycle, row)
+            if status is None or status.code == SUCCESS:
+                continue
+            if status.code != WAIT:
+                return self._undo_unless(cycle, row, Status(status.code, status.message, name))
+            answer = Status(WAIT, status.message, name)
+        return answer
+
+    def run_bind(self, cycle: Cycle, row: int) -> Status:
+        """PreBind, then the first binder that does not skip, then PostBind."""
+        status = self._first_objection("pre_bind", cycle, row)
+        if status.code == SUCCESS:
+            status = Status(SKIP)
+            for name in self.profile.bind:
+                answer = self.plugins[name].bind(cycle, row) or Status(SUCCESS)
+                status = Status(answer.code, answer.message, name)
+                if answer.code != SKIP:
+                    break
+        if status.code == SUCCESS:
+            for name in self.profile.post_bind:
+                self.plugins[name].post_bind(cycle, row)
+        return self._undo_unless(cycle, row, status)
+
+    def _first_objection(self, point: str, cycle: Cycle, row: int) -> Status:
+        for name in getattr(self.profile, point):
+            status = getattr(self.plugins[name], point)(cycle, row)
+            if status is not None and status.code != SUCCESS:
+                return Status(status.code, status.message, name)
+        return Status(SUCCESS)
+
+    def _undo_unless(self, cycle: Cycle, row: int, status: Status) -> Status:
+        """Give back what was reserved, unless the answer is SUCCESS."""
+        if status.code != SUCCESS:
+            for name in reversed(self.profile.reserve):
+                self.plugins[name].unreserve(cycle, row)
+        return status
 
     def _check_range(self, name: str, scores: np.ndarray) -> None:
         top = max_node_score(self.profile.arithmetic)

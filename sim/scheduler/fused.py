@@ -4,6 +4,9 @@ The plugins stay the truth (`Core.compose`); these loops say the same faster, an
 (`sim.scheduler.plan`) turns its spec into the small tables they read.
 """
 
+# In compiled code int is int64 and float float64; mypy sees numpy scalars.
+# mypy: disable-error-code="return-value, assignment, arg-type"
+
 from __future__ import annotations
 
 import math
@@ -181,7 +184,7 @@ def _base_twin(amounts: np.ndarray, row: int, table: np.ndarray) -> int:
         capacity = int(amounts[allocatable_row(resource), row])
         wanted = int(amounts[nonzero, row]) + int(table[score])
         if capacity or legacy:
-            shares.append((capacity - wanted) * top // capacity if 0 < capacity and wanted <= capacity else 0)
+            shares.append((capacity - wanted) * top // capacity if capacity > 0 and wanted <= capacity else 0)
         if legacy:
             fractions.append(wanted / capacity if capacity else 1.0)
         elif capacity:
@@ -266,10 +269,10 @@ def fits_row(amounts: np.ndarray, row: int, extra: np.ndarray, table: np.ndarray
         return False
     if table[FIT_MEMORY] > amounts[_ALLOCATABLE_MEMORY, row] - amounts[_REQUESTED_MEMORY, row]:
         return False
+    fits = True
     for k in range(extra.shape[0]):
-        if extra[k, 1] > amounts[2 + 2 * extra[k, 0], row] - amounts[3 + 2 * extra[k, 0], row]:
-            return False
-    return True
+        fits &= extra[k, 1] <= amounts[2 + 2 * extra[k, 0], row] - amounts[3 + 2 * extra[k, 0], row]
+    return fits
 
 
 @rule

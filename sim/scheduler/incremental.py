@@ -9,6 +9,9 @@ classes, and reads the tree: the cost depends on the number of classes and the d
 The full path (`sim.scheduler.fused`) is the slow twin: same answers for the same draws.
 """
 
+# In compiled code int is int64 and float float64; mypy sees numpy scalars.
+# mypy: disable-error-code="return-value, assignment, arg-type"
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -88,9 +91,13 @@ def _leaf_base(
         if kind == OCCUPIED:
             if counts[rules[r, SLOT], row] > 0:
                 return np.int64(-1)
-        elif kind == REPEL and rules[r, UNIQUE] != 0:
-            if labels[rules[r, LABEL], row] >= 0 and counts[rules[r, SLOT], row] > 0:
-                return np.int64(-1)
+        elif (
+            kind == REPEL
+            and rules[r, UNIQUE] != 0
+            and labels[rules[r, LABEL], row] >= 0
+            and counts[rules[r, SLOT], row] > 0
+        ):
+            return np.int64(-1)
     return base_row(amounts, row, resources) + statics[fused.FLAT, row]
 
 

@@ -272,10 +272,8 @@ class Planner:
                 table[fused.FIT_MEMORY] = amount
             else:
                 extra.append((resource, amount))
-        if self._legacy:
-            scored = scored_requests_1_20(pod.spec)
-        else:
-            scored = pod_requests(pod.spec, defaults=DEFAULTS, pod_level=False)
+        without_pod_level = pod_requests(pod.spec, defaults=DEFAULTS, pod_level=False)
+        scored = scored_requests_1_20(pod.spec) if self._legacy else without_pod_level
         balanced = scored if self._legacy else pod.requests
         table[fused.SCORE_CPU], table[fused.SCORE_MEMORY] = scored.get("cpu", 0), scored.get("memory", 0)
         table[fused.BALANCE_CPU], table[fused.BALANCE_MEMORY] = balanced.get("cpu", 0), balanced.get("memory", 0)

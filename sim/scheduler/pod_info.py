@@ -73,8 +73,8 @@ class PodInfo:
         self.requests = pod_requests(spec, pod_level=not legacy, sidecars=not legacy)
         """What the filter checks and what a placed pod takes."""
         counted = pod_requests(spec, defaults=DEFAULTS, pod_level=not legacy, sidecars=not legacy)
-        self.nonzero_cpu = counted["cpu"] if "cpu" in counted else 0
-        self.nonzero_memory = counted["memory"] if "memory" in counted else 0
+        self.nonzero_cpu = counted.get("cpu", 0)
+        self.nonzero_memory = counted.get("memory", 0)
         affinity = spec.affinity
         self.required_affinity = tuple(_term(each, self.namespace) for each in affinity.pod_required) if affinity else ()
         self.required_anti = tuple(_term(each, self.namespace) for each in affinity.anti_required) if affinity else ()

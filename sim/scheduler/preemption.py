@@ -243,14 +243,14 @@ class Evaluator:
         beyond = any(each[1] > nodes.allocatable(each[0])[row] for each in self.wanted)
         return UNRESOLVABLE if beyond and self.core.profile.arithmetic == "1.34" else UNSCHEDULABLE
 
-    def run(self, draw: float | None) -> Preemption:
-        """The whole of PostFilter. draw: uniform in [0, 1) for the offset and the limit on candidates; None tries every
-        potential node from the first."""
+    def run(self, offset_draw: float | None = None, tie_draw: float = 0.0) -> Preemption:
+        """The whole of PostFilter. offset_draw: uniform in [0, 1), where among the potential nodes to begin a search that
+        ends early; None tries every node from the first. tie_draw: uniform in [0, 1), which of equal candidates."""
         reason = self._not_eligible()
         if reason:
             return Preemption(NOT_ELIGIBLE, message=reason)
         result = Preemption(NO_CANDIDATE, potential=self._potential())
-        self._try_nodes(result, draw)
+        self._try_nodes(result, offset_draw)
         if not result.candidates:
             result.message = self._message(result)
             result.clears_nomination = self.core.nomination(self._pod) >= 0
@@ -258,7 +258,7 @@ class Evaluator:
         result.outcome = PREEMPT
         best, result.decided_by = self._choose(result.candidates)
         result.ties = sorted(candidate.node for candidate in best)
-        chosen = best[int((draw or 0.0) * len(best))]
+        chosen = best[min(int(tie_draw * len(best)), len(best) - 1)]
         result.node, result.victims = chosen.node, chosen.victims
         return result
 

@@ -60,9 +60,9 @@ def pod_requests(
             _raise_to(highest, asked)
     _raise_to(total, highest)
     if pod_level:
-        for name, amount in spec.pod_requests:
-            if name in _POD_LEVEL or name.startswith("hugepages-"):
-                total[name] = amount
+        total.update(
+            {name: amount for name, amount in spec.pod_requests if name in _POD_LEVEL or name.startswith("hugepages-")}
+        )
     _add(total, dict(spec.overhead))
     return total
 

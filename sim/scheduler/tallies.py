@@ -281,7 +281,8 @@ class Tallies:
         np.add.at(sums, places.node[pods], weights[specs])
         return sums.astype(np.int32)
 
-    def keys(self) -> list[TallyKey]:
+    def known(self) -> list[TallyKey]:
+        """The keys that have a column."""
         return list(self._keys)
 
     def forget_all(self) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 
 from sim.base.errors import Problems
 from sim.scheduler.cluster import DisruptionBudget
-from sim.scheduler.core import Composed, Core
+from sim.scheduler.core import Core
 from sim.scheduler.profiles import Profile, profile
 from sim.state.api import label_selector_from_v1, node_spec_from_fields, pod_spec_from_fields
 from sim.state.objects import NodeSpec, PodSpec, pairs
@@ -238,7 +238,8 @@ def replay(
     """Run the events: each created pod is scheduled at once and stays on the lowest node of the top set.
 
     path: how the core decides. score_single: the top score of a single feasible node, which the real cycle does not
-    score, is worked out from the plugins, as the recordings do. Returns the rows of `decisions`: [node, feasible, ties, top, processed, next start]."""
+    score, is worked out from the plugins, as the recordings do. Returns the rows of `decisions`: [node, feasible, ties,
+    top, processed, next start]."""
     core = build(scenario, kubernetes, **options)
     core.path = path
     ids: dict[str, int] = {}

@@ -6,6 +6,7 @@ and of adding, changing and removing nodes, with the same draws.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -126,7 +127,7 @@ def test_state_equals_a_recount(seed: int) -> None:
     """Tallies, requested amounts and pod lists equal what a fresh core counts from the placed pods."""
     trio = drive(seed, "1.34", "random", 100, 20, 80)
     core = trio.cores[2]
-    for key in core.tallies.keys():
+    for key in core.tallies.known():
         assert np.array_equal(core.tallies.column(key), core.tallies.recount(key)), key
     fresh = np.zeros_like(core.nodes.amounts)
     places = core.placements
@@ -149,12 +150,10 @@ def test_preemption_by_room_equals_preemption_by_filters(seed: int) -> None:
     core = drive(seed, "1.34", "lowest", 100, 12, 60).cores[0]
     core.clear_nomination(10_000)
     for _ in range(5):
-        from dataclasses import replace
-
         spec = core.intern(replace(random_pod(rng), priority=5))
         if core.schedule(spec) >= 0:
             continue
         composed = core.compose(spec)
-        fast = Evaluator(core, 20_000, spec, composed).run(None)
-        slow = Evaluator(core, 20_000, spec, composed, try_room=False).run(None)
+        fast = Evaluator(core, 20_000, spec, composed).run()
+        slow = Evaluator(core, 20_000, spec, composed, try_room=False).run()
         assert fast == slow

@@ -1,5 +1,8 @@
 """NodeResourcesBalancedAllocation: prefer nodes whose resources fill evenly."""
 
+# In compiled code int is int64 and float float64; mypy sees numpy scalars.
+# mypy: disable-error-code="return-value, assignment, arg-type"
+
 from __future__ import annotations
 
 import math
@@ -11,9 +14,9 @@ import numpy as np
 from sim.kernels import kernel, rule
 from sim.scheduler.framework import PLUGINS, SKIP, Cycle, Plugin, Status
 from sim.scheduler.plugins.node_resources_fit import resource_weights, scored_resources
-from sim.scheduler.requests import scored_requests_1_20
-from sim.state.nodes import NONZERO_CPU, NONZERO_MEMORY, CPU, MEMORY, NodeTable, allocatable_row
 from sim.scheduler.pod_info import PodInfo
+from sim.scheduler.requests import scored_requests_1_20
+from sim.state.nodes import CPU, MEMORY, NONZERO_CPU, NONZERO_MEMORY, NodeTable, allocatable_row
 
 
 @rule

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -128,7 +129,7 @@ def _one_score(strategy: int, requested: int, capacity: int, shape: np.ndarray) 
     utilization = 100 if requested > capacity else requested * 100 // capacity
     if utilization <= shape[0][0]:
         return int(shape[0][1])
-    for (low, low_score), (high, high_score) in zip(shape, shape[1:], strict=False):
+    for (low, low_score), (high, high_score) in pairwise(shape):
         if utilization <= high:
             return int(low_score) + int((int(high_score) - int(low_score)) * (utilization - int(low)) / (high - low))
     return int(shape[-1][1])

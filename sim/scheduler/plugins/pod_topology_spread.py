@@ -183,11 +183,9 @@ class _HardState:
 
     def minimum(self) -> int:
         """The global minimum that skew is measured from."""
-        if not self.present.any():
-            found = NO_DOMAIN_MINIMUM
-        else:
-            found = int(self.sums[self.present].min())
-        return 0 if int(self.present.sum()) < self.constraint.min_domains else found
+        if int(self.present.sum()) < self.constraint.min_domains:
+            return 0
+        return int(self.sums[self.present].min(initial=NO_DOMAIN_MINIMUM))
 
 
 @PLUGINS.register("PodTopologySpread")

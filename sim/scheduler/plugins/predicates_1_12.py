@@ -6,7 +6,7 @@ nothing left to say. Volume predicates never reject in this model and are not li
 
 from __future__ import annotations
 
-from sim.scheduler.framework import PLUGINS, Cycle
+from sim.scheduler.framework import PLUGINS, Cycle, FilterOnly
 from sim.scheduler.plugins.inter_pod_affinity import InterPodAffinity
 from sim.scheduler.plugins.node_affinity import NodeAffinity
 from sim.scheduler.plugins.node_name import NodeName
@@ -17,7 +17,7 @@ from sim.scheduler.plugins.taint_toleration import TaintToleration
 
 
 @PLUGINS.register("CheckNodeUnschedulable")
-class CheckNodeUnschedulable(NodeUnschedulable):
+class CheckNodeUnschedulable(FilterOnly, NodeUnschedulable):
     """Cordoned nodes (algorithm/predicates, CheckNodeUnschedulablePredicate)."""
 
     def reasons(self, cycle: Cycle, row: int) -> list[str]:
@@ -25,7 +25,7 @@ class CheckNodeUnschedulable(NodeUnschedulable):
 
 
 @PLUGINS.register("HostName")
-class HostName(NodeName):
+class HostName(FilterOnly, NodeName):
     """spec.nodeName (PodFitsHost)."""
 
     def reasons(self, cycle: Cycle, row: int) -> list[str]:
@@ -33,7 +33,7 @@ class HostName(NodeName):
 
 
 @PLUGINS.register("PodFitsHostPorts")
-class PodFitsHostPorts(NodePorts):
+class PodFitsHostPorts(FilterOnly, NodePorts):
     """Host ports."""
 
     def reasons(self, cycle: Cycle, row: int) -> list[str]:
@@ -41,7 +41,7 @@ class PodFitsHostPorts(NodePorts):
 
 
 @PLUGINS.register("MatchNodeSelector")
-class MatchNodeSelector(NodeAffinity):
+class MatchNodeSelector(FilterOnly, NodeAffinity):
     """nodeSelector and required node affinity."""
 
     def reasons(self, cycle: Cycle, row: int) -> list[str]:
@@ -49,12 +49,12 @@ class MatchNodeSelector(NodeAffinity):
 
 
 @PLUGINS.register("PodFitsResources")
-class PodFitsResources(NodeResourcesFit):
+class PodFitsResources(FilterOnly, NodeResourcesFit):
     """Requests against what is free."""
 
 
 @PLUGINS.register("PodToleratesNodeTaints")
-class PodToleratesNodeTaints(TaintToleration):
+class PodToleratesNodeTaints(FilterOnly, TaintToleration):
     """NoSchedule and NoExecute taints."""
 
     def reasons(self, cycle: Cycle, row: int) -> list[str]:
@@ -62,5 +62,5 @@ class PodToleratesNodeTaints(TaintToleration):
 
 
 @PLUGINS.register("MatchInterPodAffinity")
-class MatchInterPodAffinity(InterPodAffinity):
+class MatchInterPodAffinity(FilterOnly, InterPodAffinity):
     """Required pod affinity and anti-affinity."""

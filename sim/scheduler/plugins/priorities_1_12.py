@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sim.scheduler.framework import PLUGINS
+from sim.scheduler.framework import PLUGINS, ScoreOnly
 from sim.scheduler.plugins.image_locality import ImageLocality
 from sim.scheduler.plugins.inter_pod_affinity import InterPodAffinity
 from sim.scheduler.plugins.legacy_allocation import (
@@ -18,50 +18,50 @@ from sim.scheduler.plugins.taint_toleration import TaintToleration
 
 
 @PLUGINS.register("SelectorSpreadPriority")
-class SelectorSpreadPriority(SelectorSpread):
+class SelectorSpreadPriority(ScoreOnly, SelectorSpread):
     """Spread the pods of a service or controller."""
 
 
 @PLUGINS.register("InterPodAffinityPriority")
-class InterPodAffinityPriority(InterPodAffinity):
+class InterPodAffinityPriority(ScoreOnly, InterPodAffinity):
     """Preferred pod affinity, both ways."""
 
 
 @PLUGINS.register("LeastRequestedPriority")
-class LeastRequestedPriority(NodeResourcesLeastAllocated):
+class LeastRequestedPriority(ScoreOnly, NodeResourcesLeastAllocated):
     """Prefer empty nodes."""
 
 
 @PLUGINS.register("MostRequestedPriority")
-class MostRequestedPriority(NodeResourcesMostAllocated):
+class MostRequestedPriority(ScoreOnly, NodeResourcesMostAllocated):
     """Prefer full nodes."""
 
 
 @PLUGINS.register("RequestedToCapacityRatioPriority")
-class RequestedToCapacityRatioPriority(RequestedToCapacityRatio):
+class RequestedToCapacityRatioPriority(ScoreOnly, RequestedToCapacityRatio):
     """A broken line over utilisation."""
 
 
 @PLUGINS.register("BalancedResourceAllocation")
-class BalancedResourceAllocation(NodeResourcesBalancedAllocation):
+class BalancedResourceAllocation(ScoreOnly, NodeResourcesBalancedAllocation):
     """Even use of CPU and memory."""
 
 
 @PLUGINS.register("NodePreferAvoidPodsPriority")
-class NodePreferAvoidPodsPriority(NodePreferAvoidPods):
+class NodePreferAvoidPodsPriority(ScoreOnly, NodePreferAvoidPods):
     """Nodes annotated to keep a controller's pods away."""
 
 
 @PLUGINS.register("NodeAffinityPriority")
-class NodeAffinityPriority(NodeAffinity):
+class NodeAffinityPriority(ScoreOnly, NodeAffinity):
     """Preferred node affinity."""
 
 
 @PLUGINS.register("TaintTolerationPriority")
-class TaintTolerationPriority(TaintToleration):
+class TaintTolerationPriority(ScoreOnly, TaintToleration):
     """PreferNoSchedule taints."""
 
 
 @PLUGINS.register("ImageLocalityPriority")
-class ImageLocalityPriority(ImageLocality):
+class ImageLocalityPriority(ScoreOnly, ImageLocality):
     """Images present on the node."""

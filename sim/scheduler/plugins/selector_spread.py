@@ -18,10 +18,9 @@ def _selector_spread_normalize_twin(scores: np.ndarray, zones: np.ndarray, domai
     np.add.at(by_zone, zones[zones >= 0], scores[zones >= 0])
     most, most_by_zone = int(scores.max(initial=0)), int(by_zone.max(initial=0))
     part = float(top) * ((most - scores) / float(most)) if most > 0 else np.full(len(scores), float(top))
+    zone_part = np.full(domains, float(top))
     if most_by_zone > 0:
-        zone_part = float(top) * ((most_by_zone - by_zone) / float(most_by_zone))
-    else:
-        zone_part = np.full(domains, float(top))
+        zone_part *= (most_by_zone - by_zone) / float(most_by_zone)
     zoned = zones >= 0
     part[zoned] = part[zoned] * (1.0 - ZONE_WEIGHT) + ZONE_WEIGHT * zone_part[zones[zoned]]
     return part.astype(np.int64)
