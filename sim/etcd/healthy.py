@@ -36,7 +36,7 @@ class _Batch:
 class _Follower:
     """A follower's log: when it will have written what arrives."""
 
-    __slots__ = ("_begins_s", "_ends_s", "_fsync_cpu_s", "disk", "program")
+    __slots__ = ("_begins_s", "_earlier_s", "_ends_s", "_fsync_cpu_s", "disk", "program")
 
     def __init__(self, program: Program, disk: Disk, fsync_cpu_s: float) -> None:
         self._fsync_cpu_s = fsync_cpu_s
@@ -44,15 +44,24 @@ class _Follower:
         self.disk = disk
         self._begins_s = -1.0
         self._ends_s = -1.0
+        self._earlier_s = (-1.0, -1.0)
 
     def durable_s(self, arrives_s: float, size_bytes: float) -> float:
         """When an append that arrives then is on disk; later calls must not arrive earlier."""
         if arrives_s > self._begins_s:
+            self._earlier_s = (self._begins_s, self._ends_s)
             self._begins_s = max(arrives_s, self._ends_s)
             begun_s = self._begins_s + self.program.owe(self._fsync_cpu_s, self._begins_s)
             done_s = begun_s + self.disk.fsync_s(size_bytes, begun_s)
             self._ends_s = done_s + self.program.owe(0.0, done_s)
         return self._ends_s
+
+    def free_s(self, at_s: float) -> float:
+        """When the loop around the log first looks, from `at_s` on: not during an fsync."""
+        for begins_s, ends_s in (self._earlier_s, (self._begins_s, self._ends_s)):
+            if begins_s < at_s < ends_s:
+                return ends_s
+        return at_s
 
 
 class HealthyGroup:
@@ -67,12 +76,12 @@ class HealthyGroup:
         self._clock = clock
         self._spec = spec
         self.leader = leader
-        self._programs = programs
         self._program = programs[leader]
         self._disk = disks[leader]
         voters = len(programs) - spec.learners
-        self._others = [_Follower(programs[name], disks[name], spec.fsync_cpu_s) for name in range(voters) if name != leader]
-        self._learners = [_Follower(programs[name], disks[name], spec.fsync_cpu_s) for name in range(voters, len(programs))]
+        self._followers = {name: _Follower(programs[name], disks[name], spec.fsync_cpu_s) for name in range(len(programs)) if name != leader}
+        self._others = [follower for name, follower in self._followers.items() if name < voters]
+        self._learners = [follower for name, follower in self._followers.items() if name >= voters]
         self._quorum = voters // 2 + 1
         self._meter = meter
         self._apply = apply
@@ -194,9 +203,9 @@ class HealthyGroup:
             if member == self.leader:
                 self._apply(mine)
             else:  # the others learn of it by the next message
-                way_s = self._spec.member_rtt_s / 2
-                heard_s = self._programs[member].owe(self._spec.message_cpu_s, self._clock._now + way_s)
-                self._clock.at(way_s + heard_s, lambda _, mine=mine: self._apply(mine))
+                follower, arrives_s = self._followers[member], self._clock._now + self._spec.member_rtt_s / 2
+                heard_s = follower.free_s(arrives_s + follower.program.owe(self._spec.message_cpu_s, arrives_s))
+                self._clock.at(heard_s - self._clock._now, lambda _, mine=mine: self._apply(mine))
 
     def _confirm_reads(self) -> None:
         while True:

@@ -70,8 +70,8 @@ class EtcdSpec(Spec):
 
     wake_cpu_s: float = param(9.0e-5, "woken from idle: interrupt, scheduler, network stack; once for all that arrives until it sleeps again",
                               source=MEASURED + ": system time of one-client reads", ge=0, le=1)
-    spin_s: float = param(6.0e-5, "an idle process looks for work this long before it sleeps: counted as CPU, delays nobody",
-                          source=MEASURED + ": CPU above elapsed time with one client", ge=0, le=1)
+    spin_s: float = param(0.0, "a thread without work looks for some this long before it sleeps; on few cores it is in others' way "
+                          "(costs an event each time)", ge=0, le=1)
     cpu_factor: Dist = param(Constant(value=1.0), "factor on each piece of work, mean 1: garbage collection, caches, interrupts")
     put_cpu_s: float = param(4.0e-5, "take in one put: decode, check, propose", source=MEASURED + ", 1 client", ge=0, le=1)
     reply_cpu_s: float = param(4.0e-5, "apply one put and answer", source=MEASURED + ", 1 client", ge=0, le=1)
