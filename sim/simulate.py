@@ -36,6 +36,7 @@ from sim.kubelet.pod_workers import PodWorkers
 from sim.kubelet.status_manager import StatusManager
 from sim.kubelet.sync_loop import Kubelets
 from sim.nodes import ClusterNode
+from sim.network.fabric import build_fabric
 from sim.network.pod_network import PodNetwork
 from sim.result.collect import collect
 from sim.result.result import Result
@@ -198,7 +199,8 @@ class Cluster:
         scenario, clock, load, pods = self.scenario, self.clock, self.load, self.pods
         spec = scenario.kubelet
         sizes = {name: image.size_bytes for name, image in scenario.images.items()}
-        self.registry = Registry(clock, scenario.registry, sizes, scenario.network.nic_bytes_per_s)
+        self.fabric = build_fabric(clock, scenario.network, [node.zone for node in self.nodes], scenario.registry.bandwidth_bytes_per_s)
+        self.registry = Registry(clock, scenario.registry, sizes, scenario.network.nic_bytes_per_s, self.fabric, len(self.nodes))
         self.network = PodNetwork(clock, scenario.network, len(self.nodes), pods, scenario.base_dir)
         self.kubelets = Kubelets(clock, spec, [node.spec.name for node in self.nodes],
                                  np.array([node.cores for node in self.nodes]), pods, streams,

