@@ -49,7 +49,7 @@ class Warmed:
 
 
 def _njit(function: Callable[..., Any]) -> Any:
-    dispatcher = numba.njit(function, cache=True, error_model="numpy")
+    dispatcher = numba.njit(function, cache=True, error_model="numpy", no_cfunc_wrapper=True)
     _DISPATCHERS.append(dispatcher)
     return dispatcher
 
