@@ -10,7 +10,7 @@ import numpy as np
 from sim.base.errors import InputError
 from sim.kernels import warmer
 from sim.scheduler.cluster import ClusterObjects, DisruptionBudget
-from sim.scheduler.dry_run import takes_of, with_nominated
+from sim.scheduler.dry_run import DryRun, takes_of, with_nominated
 from sim.scheduler.framework import SUCCESS, Cycle, Filtered, Framework
 from sim.scheduler.fused import (
     BEST,
@@ -40,6 +40,7 @@ from sim.scheduler.incremental import (
 from sim.scheduler.node_order import NodeOrder, nodes_to_find
 from sim.scheduler.placing import LOG_SIZE, note_changed, place, unplace
 from sim.scheduler.plan import Plan, Planner, can_fuse
+from sim.scheduler.plugins.node_resources_fit import NodeResourcesFit
 from sim.scheduler.plugins.pod_topology_spread import HOSTNAME, ZONE
 from sim.scheduler.pod_info import PodInfo
 from sim.scheduler.preemption import BY_PREEMPTION, Evaluator, Preemption
@@ -169,10 +170,13 @@ class _Scratch:
 
     def __init__(self) -> None:
         self.ok = np.zeros(0, np.uint8)
-        self.reserve(64)
+        self.sums = np.zeros(0, np.int64)
+        self.reserve(64, 64)
 
-    def reserve(self, count: int) -> None:
-        """Make room for this many rows."""
+    def reserve(self, count: int, sums: int) -> None:
+        """Make room for this many rows and sums by domain."""
+        if len(self.sums) < sums:
+            self.sums = np.zeros(2 * sums, np.int64)
         if len(self.ok) >= count:
             return
         room = max(count, 2 * len(self.ok))
@@ -225,6 +229,7 @@ class Core:
         self._groups: dict[tuple[str, Pairs], int] = {}
         self._takes: list[np.ndarray] = []
         self._nominations: dict[int, _Nomination] = {}
+        self._nomination_changes = 0
         self.path = "incremental"
         """How `schedule` decides: "composed" runs the plugins one by one, "full" the fused loops, "incremental" keeps an
         index for specs that come in a row. All give the same answers."""
@@ -236,6 +241,10 @@ class Core:
         self._places = np.zeros((2, 0), np.int64)
         self._places_stamp = -1
         self._planner = Planner(self.framework) if can_fuse(self.framework) else None
+        self._room_only = {
+            plugin.name for plugin in self.framework.filters if not isinstance(plugin, NodeResourcesFit)
+        }
+        self._composed: tuple[tuple[int, ...], Composed] | None = None
         self._plans: dict[int, Plan] = {}
         self._scratch = _Scratch()
         self._uniforms: list[float] = []
@@ -365,10 +374,12 @@ class Core:
     def nominate(self, pod: int, spec: int, node: int) -> None:
         """A pending pod is nominated to a node: pods of lower or equal priority must leave it room there."""
         self._nominations[pod] = _Nomination(spec, node)
+        self._nomination_changes += 1
 
     def clear_nomination(self, pod: int) -> None:
         """The nomination is over; unknown pods are fine."""
         self._nominations.pop(pod, None)
+        self._nomination_changes += 1
 
     def nomination(self, pod: int) -> int:
         """The node row a pending pod is nominated to, -1 if none."""
@@ -379,7 +390,7 @@ class Core:
         """Find victims for a pod that fits nowhere. Nothing is changed: the caller evicts, then nominates the pod.
 
         all_candidates: try every potential node from the first instead of a share from a random one."""
-        evaluator = Evaluator(self, pod, spec, self.compose(spec, pod))
+        evaluator = Evaluator(self, pod, spec, self._compose_again(spec, pod))
         if all_candidates or not self._random:
             return evaluator.run()
         return evaluator.run(self._uniform(), self._uniform())
@@ -393,13 +404,20 @@ class Core:
         draw = self._uniform() if self._random else 0.0
         last = self.last
         last.spec, last.pod = spec, pod
-        if self._nominations or self.path == "composed":
+        if self.path == "composed":
             return self._schedule_composed(spec, pod, draw)
         plan = self._plans.get(spec)
         if plan is None or plan.stamp != self.nodes.version + self.tallies.version + self.cluster.version:
             plan = self._make_plan(spec)
             if plan is None:
                 return self._schedule_composed(spec, pod, draw)
+        if self._nominations:
+            info = self._infos[spec]
+            nominated = self.nominated_beside(pod, info)
+            if nominated or pod in self._nominations:
+                if len(plan.rules) or pod in self._nominations:
+                    return self._schedule_composed(spec, pod, draw)
+                return self._schedule_fused(plan, draw, self._beside(plan, info, nominated))
         if self.path == "incremental":
             index = self._indexes.get(spec)
             if index is not None and index.plan is plan:
@@ -475,21 +493,38 @@ class Core:
         self._index_bytes += index.bytes
 
     def _make_plan(self, spec: int) -> Plan | None:
-        """The plan of a spec, made again after a change to nodes' own fields, terms or the cluster's objects."""
-        if self._planner is None:
+        """The plan of a spec: the one there is, where nothing it depends on has changed, else a new one."""
+        planner, nodes, tallies, cluster = self._planner, self.nodes, self.tallies, self.cluster
+        if planner is None:
             return None
-        plan = self._planner.plan(self.cycle(spec), self.order.rows())
-        if plan is not None:
-            old = self._plans.get(spec)
+        info, old = self._infos[spec], self._plans.get(spec)
+        plan = old
+        if old is None or old.inputs != planner.inputs(info, nodes, tallies, cluster):
+            plan = planner.plan(self.cycle(spec), self.order.rows())
+            if plan is None:
+                return None
             if old is not None and old.same_as(plan):
                 plan = old
             # making the plan may have counted new tallies
-            plan.stamp = self.nodes.version + self.tallies.version + self.cluster.version
+            plan.inputs = planner.inputs(info, nodes, tallies, cluster)
             self._plans[spec] = plan
+        assert plan is not None
+        plan.stamp = nodes.version + tallies.version + cluster.version
         return plan
 
-    def _schedule_fused(self, plan: Plan, draw: float) -> int:
-        """All nodes, or as many as sampling asks for, through the fused loops."""
+    def _beside(self, plan: Plan, info: PodInfo, nominated: dict[int, list[PodInfo]]) -> np.ndarray:
+        """The plan's `ok` without the nodes that have no room beside their nominated pods. Only for a plan without rules
+        about other pods: such a pod meets the nominated ones in resources alone."""
+        ok = plan.ok.copy()
+        cycle = self.cycle(info.index)
+        dry_run = DryRun(self.framework, cycle, self._room_only, 0)
+        for row, infos in nominated.items():
+            if row < len(ok) and ok[row]:
+                ok[row] = dry_run.filter(row, infos)[0] == SUCCESS
+        return ok
+
+    def _schedule_fused(self, plan: Plan, draw: float, open_rows: np.ndarray | None = None) -> int:
+        """All nodes, or as many as sampling asks for, through the fused loops; open_rows replaces the plan's `ok`."""
         report = self._report
         nodes, scratch = self.nodes, self._scratch
         start, alive = int(report[START]), nodes.alive_count
@@ -498,14 +533,14 @@ class Core:
             report[:] = (0, -1, 0, -1, 0, 0, start)
             return -1
         count = nodes.count
-        scratch.reserve(count)
+        scratch.reserve(count, plan.room)
         wanted = nodes_to_find(len(walk), self._percentage)
-        ok = plan.ok
+        ok = plan.ok if open_rows is None else open_rows
         if len(plan.rules):
             ok = scratch.ok
             ok[:count] = plan.ok
             judge_topology.fast(
-                nodes.labels, self.tallies.counts, plan.masks, plan.rules, plan.itself, count, plan.sums, ok
+                nodes.labels, self.tallies.counts, plan.masks, plan.rules, plan.itself, count, scratch.sums, ok
             )
         processed = evaluated = len(walk)
         rows, found = _NO_ROWS, count
@@ -520,7 +555,7 @@ class Core:
         if not plan.plain:
             finish.fast(
                 nodes.labels, self.tallies.counts, plan.masks, plan.statics, plan.soft, plan.points, plan.scores, count,
-                rows, found, scratch.totals, plan.sums, scratch.spread, scratch.affinity, draw, not self._random, report,
+                rows, found, scratch.totals, scratch.sums, scratch.spread, scratch.affinity, draw, not self._random, report,
             )  # fmt: skip
         else:
             choose.fast(scratch.totals, found, draw, not self._random, rows, report)
@@ -555,6 +590,16 @@ class Core:
         if len(found) > 1 or (score_single and len(found)):
             result.by_plugin, result.total = self.framework.run_scores(cycle, found)
         return result
+
+    def _compose_again(self, spec: int, pod: int) -> Composed:
+        """`compose`, remembered while nothing changes: the questions after a failure are about one cycle."""
+        now = (
+            spec, pod, int(self._log[0]), self.nodes.version, self.tallies.version, self.cluster.version,
+            self._nomination_changes,
+        )  # fmt: skip
+        if self._composed is None or self._composed[0] != now:
+            self._composed = (now, self.compose(spec, pod))
+        return self._composed[1]
 
     def cycle(self, spec: int) -> Cycle:
         """A fresh cycle for a pod of this spec."""
@@ -603,7 +648,7 @@ class Core:
 
         Worked out on asking, so ask before anything changes."""
         total = self.nodes.alive_count
-        result = self.compose(self.last.spec, self.last.pod)
+        result = self._compose_again(self.last.spec, self.last.pod)
         text = f"0/{total} nodes are available:"
         rejection = result.filtered.rejection
         if rejection is not None:
@@ -626,7 +671,7 @@ class Core:
 
     def rejecting_plugins(self) -> frozenset[str]:
         """Names of the plugins that rejected the last failed pod on some node: whose events may help it."""
-        result = self.compose(self.last.spec, self.last.pod)
+        result = self._compose_again(self.last.spec, self.last.pod)
         if result.filtered.rejection is not None:
             return frozenset([result.filtered.rejection.plugin])
         indices = np.unique(result.filtered.rejected_by[result.cycle.all_rows])

@@ -731,7 +731,7 @@ class Index:
         self.rules = _with_column(plan.rules, rule_keys)
         self.soft = _with_column(plan.soft, soft_keys)
         self.points = _with_column(plan.points, point_keys)
-        self.sums = np.zeros_like(plan.sums)
+        self.sums = np.zeros(plan.room, np.int64)
         self.places = places
         self.head = np.zeros(HEAD_SIZE, np.int64)
         self.head[LEAVES], self.head[ITSELF] = leaves, int(plan.itself)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
+from hashlib import blake2b
+from weakref import WeakValueDictionary
 
 import numpy as np
 
 from sim.scheduler import fused
+from sim.scheduler.cluster import ClusterObjects
 from sim.scheduler.framework import SKIP, SUCCESS, Cycle, Framework, Plugin
-from sim.scheduler.plugins.image_locality import ImageLocality, image_score, image_sums
+from sim.scheduler.plugins.image_locality import ImageLocality, image_score, image_sums, normalized_image_name
 from sim.scheduler.plugins.inter_pod_affinity import InterPodAffinity
 from sim.scheduler.plugins.legacy_allocation import NodeResourcesLeastAllocated
 from sim.scheduler.plugins.node_affinity import NodeAffinity, preferred_points, required_match
@@ -72,11 +76,14 @@ class Plan:
     itself: bool
     plain: bool
     """No score needs normalising: the base scores are the totals."""
-    sums: np.ndarray
-    """int64 scratch: room for every domain of the widest table, twice."""
+    room: int
+    """int64 sums that the tables ask for: every domain, twice."""
     label_version: int
     """Of the node table, when the plan was made: domains are only comparable within one."""
+    inputs: tuple[Hashable, ...] = ()
+    """What the plan was made from (`Planner.inputs`)."""
     stamp: int = -1
+    """The sum of the versions at which `inputs` was last found the same."""
 
     def same_as(self, other: Plan) -> bool:
         """Do both say the same?"""
@@ -129,6 +136,25 @@ class Planner:
         self._framework = framework
         self._legacy = framework.profile.arithmetic != "1.34"
         self._top = 10 if framework.profile.arithmetic == "1.12" else 100
+        self._shared: WeakValueDictionary[tuple[Hashable, ...], np.ndarray] = WeakValueDictionary()
+
+    def _share(self, column: np.ndarray) -> np.ndarray:
+        """The same column of an earlier plan, if there is one: most plans differ in few of them."""
+        column = np.ascontiguousarray(column)
+        return self._shared.setdefault((column.shape, column.dtype.str, blake2b(column, digest_size=16).digest()), column)
+
+    def inputs(self, pod: PodInfo, nodes: NodeTable, tallies: Tallies, cluster: ClusterObjects) -> tuple[Hashable, ...]:
+        """All that a plan depends on beside the pod itself: while it stays the same, so does the plan."""
+        images: tuple[int, ...] = ()
+        plugin, _ = self._score(ImageLocality)
+        if isinstance(plugin, ImageLocality):
+            states = (nodes.images.get(normalized_image_name(name)) for name in plugin.images(pod) if name)
+            images = tuple(-1 if state is None else state.version for state in states)
+        return (
+            nodes.label_version, nodes.taint_version, nodes.set_version, nodes.largest >= fused.EXACT_BELOW, images,
+            tallies.epoch, tuple(tallies.repelling_keys(pod)), tuple(tallies.attracting_keys(pod)),
+            cluster.default_selector(pod),
+        )  # fmt: skip
 
     def _score(self, kind: type[Plugin]) -> tuple[Plugin | None, int]:
         """A score plugin of this class and its weight."""
@@ -145,7 +171,7 @@ class Planner:
         pods to count."""
         nodes, pod = cycle.nodes, cycle.pod
         count = nodes.count
-        if count and max(nodes.allocatable(CPU).max(), nodes.allocatable(MEMORY).max()) >= fused.EXACT_BELOW:
+        if nodes.largest >= fused.EXACT_BELOW:
             return None
         spread, _ = self._score(SelectorSpread)
         if isinstance(spread, SelectorSpread) and spread.selects(cycle):
@@ -165,13 +191,13 @@ class Planner:
             scores[fused.TAINT_WEIGHT] = 0
         resources[fused.CONSTANT] = constant
         return Plan(
-            ok,
+            self._share(ok),
             None if allowed is None else walk[allowed[walk]],
             rejected,
-            statics,
+            self._share(statics),
             resources,
             extra,
-            np.ascontiguousarray(np.stack(tables.masks)),
+            self._share(np.stack(tables.masks)),
             np.array(tables.rules, np.int64).reshape(-1, fused.RULE_COLUMNS),
             np.array(tables.soft, np.int64).reshape(-1, fused.SOFT_COLUMNS),
             np.array(tables.points, np.int64).reshape(-1, fused.POINT_COLUMNS),
@@ -179,7 +205,7 @@ class Planner:
             bool(pod.required_affinity)
             and all(own_term_matches(term, pod, cycle.cluster) for term in pod.required_affinity),
             plain,
-            np.zeros(max(tables.room, 1), np.int64),
+            max(tables.room, 1),
             nodes.label_version,
         )
 
@@ -232,7 +258,7 @@ class Planner:
         tables.rules.append(
             [
                 kind, column.index, slot, int(tables.unique(key)), domains, founding, counting, self_match, max_skew,
-                min_domains, tables.segment(domains),
+                min_domains, tables.segment(1 if tables.unique(key) else domains),
             ]
         )  # fmt: skip
 
@@ -347,7 +373,7 @@ class Planner:
             [
                 column.index, cycle.tallies.slot(spread.matching(cycle.pod, constraint)),
                 int(constraint.key == HOSTNAME), domains, tables.mask(counting), constraint.max_skew - 1,
-                tables.segment(domains),
+                tables.segment(1 if constraint.key == HOSTNAME else domains),
             ]
         )  # fmt: skip
 
@@ -360,6 +386,9 @@ class Planner:
             column = tables.nodes.label(tally.key)
             domains = len(column.values)
             tables.points.append(
-                [column.index, cycle.tallies.slot(tally), int(tables.unique(tally.key)), domains, tables.segment(domains)]
-            )
+                [
+                    column.index, cycle.tallies.slot(tally), int(tables.unique(tally.key)), domains,
+                    tables.segment(1 if tables.unique(tally.key) else domains),
+                ]
+            )  # fmt: skip
 

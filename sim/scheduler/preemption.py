@@ -216,6 +216,12 @@ class Evaluator:
         self._budgets = [Budget.read(budget) for budget in core.cluster.budgets]
         self._priorities = [info.spec.priority for info in core.infos]
         self._lower = [priority < self._info.spec.priority for priority in self._priorities]
+        self._has_victims = np.zeros(core.nodes.count, bool)
+        if any(self._lower):
+            specs = core.placements.spec
+            placed = np.flatnonzero(specs >= 0)
+            below = placed[np.array(self._lower)[specs[placed]]]
+            self._has_victims[core.placements.node[below]] = True
         skipped = composed.filtered.skipped
         asked = [plugin for plugin in core.framework.filters if plugin.name not in skipped and not plugin.node_only]
         fit = asked[0] if len(asked) == 1 else None
@@ -312,10 +318,10 @@ class Evaluator:
 
     def _select_victims(self, row: int) -> Candidate | Dropped:
         core, places = self.core, self.core.placements
+        if not self._has_victims[row]:
+            return Dropped(row, UNRESOLVABLE, -1, ("No preemption victims found for incoming pod",))
         lower = self._lower
         pods = [pod for pod in places.on_node(row) if lower[places.pods[SPEC, pod]]]
-        if not pods:
-            return Dropped(row, UNRESOLVABLE, -1, ("No preemption victims found for incoming pod",))
         pods.sort(key=self._importance)
         specs = [int(places.pods[SPEC, pod]) for pod in pods]
         nominated = self._nominated.get(row, [])

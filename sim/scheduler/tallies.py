@@ -215,8 +215,10 @@ class Tallies:
         self._repelling: list[PodInfo] = []
         self._attracting: list[PodInfo] = []
         self._keys_of: dict[tuple[str, int], tuple[int, frozenset[str]]] = {}
+        self.epoch = 0
+        """Counts the times that slots changed hands."""
         self.version = 0
-        """Counts what makes remembered slots and keys stale: slots that changed hands, new specs with terms."""
+        """Counts what may make remembered slots and keys stale: slots that changed hands, new specs with terms."""
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -273,13 +275,14 @@ class Tallies:
         pods = places.placed()
         if not key.counts_terminating:
             pods = pods[places.terminating[pods] == 0]
-        sums = np.zeros(self.counts.shape[1], np.int64)
         specs = places.spec[pods]
-        weights = np.zeros(len(self._infos), np.int64)
-        for spec in np.unique(specs):
+        weights = np.zeros(len(self._infos), np.int32)
+        for spec in np.flatnonzero(np.bincount(specs, minlength=1)):
             weights[spec] = key.weight(self._infos[spec], self._cluster)
-        np.add.at(sums, places.node[pods], weights[specs])
-        return sums.astype(np.int32)
+        sums = np.zeros(self.counts.shape[1], np.int32)
+        if weights.any():
+            np.add.at(sums, places.node[pods], weights[specs])
+        return sums
 
     def known(self) -> list[TallyKey]:
         """The keys that have a column."""
@@ -293,6 +296,7 @@ class Tallies:
         self._by_audience.clear()
         self._effects.clear()
         self._keys_of.clear()
+        self.epoch += 1
         self.version += 1
 
     def reserve_nodes(self, capacity: int) -> None:
@@ -359,4 +363,5 @@ class Tallies:
         for slot, key in enumerate(self._keys):
             self._index(key, slot)
         self._effects.clear()
+        self.epoch += 1
         self.version += 1

@@ -68,10 +68,12 @@ class LabelColumn:
 class ImageState:
     """An image name as the cluster knows it: the size its first lister gave, and the rows that hold it."""
 
-    __slots__ = ("rows", "size_bytes")
+    __slots__ = ("rows", "size_bytes", "version")
 
     def __init__(self, size_bytes: int) -> None:
         self.size_bytes = size_bytes
+        self.version = 0
+        """`NodeTable.image_version` at the last change."""
         self.rows: dict[int, int] = {}
         """How many nodes held the image when the row was last written, itself included."""
 
@@ -99,6 +101,8 @@ class NodeTable:
         self.images: dict[str, ImageState] = {}
         self.avoiding: dict[int, tuple[Owner, ...]] = {}
         """Rows that carry the preferAvoidPods annotation, and whom it names."""
+        self.largest = 0
+        """The largest allocatable amount of CPU or memory ever seen."""
         self.version = 0
         self.set_version = 0
         """Counts changes of the set of alive nodes or of their zones: whatever moves the scan order."""
@@ -185,13 +189,13 @@ class NodeTable:
                 self.labels[column.index, row] = -1
         self.alive[row] = 1
         self.alive_count += 1
-        self._write(row, spec)
-        self._add_images(row, spec)
         self.version += 1
         self.set_version += 1
         self.label_version += 1
         self.taint_version += 1
         self.image_version += 1
+        self._write(row, spec)
+        self._add_images(row, spec)
         return row
 
     def update(self, row: int, spec: NodeSpec) -> None:
@@ -203,7 +207,7 @@ class NodeTable:
                 f"nodes[{row}].name: '{spec.name}' must stay '{old.name}'; remove the node and add another"
             )
         self.version += 1
-        if spec.labels != old.labels:
+        if spec.labels != old.labels or spec.prefer_avoid_pods != old.prefer_avoid_pods:
             self.label_version += 1
         if spec.taints != old.taints or spec.unschedulable != old.unschedulable:
             self.taint_version += 1
@@ -218,12 +222,12 @@ class NodeTable:
         self._check_alive(row)
         self.alive[row] = 0
         self.alive_count -= 1
-        self._drop_images(row, self.specs[row])
         self.version += 1
         self.set_version += 1
         self.label_version += 1
         self.taint_version += 1
         self.image_version += 1
+        self._drop_images(row, self.specs[row])
 
     # -- inside --------------------------------------------------------------------------------------------------
 
@@ -246,6 +250,7 @@ class NodeTable:
         wanted = {self.resource(name): amount for name, amount in spec.allocatable}
         for resource in range(len(self.resources)):
             self.amounts[allocatable_row(resource), row] = wanted.get(resource, 0)
+        self.largest = max(self.largest, wanted.get(CPU, 0), wanted.get(MEMORY, 0))
         self.specs[row] = spec
         self.unschedulable[row] = spec.unschedulable
         if spec.prefer_avoid_pods:
@@ -268,6 +273,7 @@ class NodeTable:
                 if state is None:
                     state = self.images[name] = ImageState(image.size_bytes)
                 state.rows[row] = len(state.rows) + (row not in state.rows)
+                state.version = self.image_version
 
     def _drop_images(self, row: int, spec: NodeSpec) -> None:
         for image in spec.images:
@@ -275,6 +281,7 @@ class NodeTable:
                 state = self.images.get(name)
                 if state is not None:
                     state.rows.pop(row, None)
+                    state.version = self.image_version
                     if not state.rows:
                         del self.images[name]
 
