@@ -31,7 +31,7 @@ def collect(cluster: Cluster, seed: int, replication: int, complete: bool) -> Ru
         requests=cluster.requests.columns(),
         request_kinds=[RequestKind(op.verb, op.resource, op.scope, client, code) for op, client, code in cluster.requests.kinds()],
         nodes=_nodes(cluster), series=series, series_columns=[_series_column(name) for name in series if name != "time_s"],
-        resources=_resources(cluster, series), reasons=reasons, unschedulable_text=text, counters=_counters(cluster),
+        resources=_resources(cluster, series), fsyncs=_fsyncs(cluster), reasons=reasons, unschedulable_text=text, counters=_counters(cluster),
         notes=_notes(cluster),
     )
 
@@ -103,6 +103,17 @@ def _on_nodes(cluster: Cluster, elapsed: float) -> list[ResourceStat]:
             sum(waited for _, waited in read) / served if served else 0.0, int(max(np.ceil(meter.max_queue) for meter in meters)),
         ))
     return stats
+
+
+def _fsyncs(cluster: Cluster) -> dict[str, np.ndarray]:
+    """Every fsync of etcd's log that has ended, in the order of its end."""
+    disks = cluster.etcd.disks
+    lasted_s = np.concatenate([np.array(disk.lasted_s, np.float32) for disk in disks])
+    ended_s = np.concatenate([np.array(disk.begun_s, np.float64) for disk in disks]) + lasted_s
+    member = np.repeat(np.arange(len(disks), dtype=np.int32), [len(disk.begun_s) for disk in disks])
+    rows = np.argsort(ended_s, kind="stable")
+    rows = rows[ended_s[rows] <= cluster.clock.now]
+    return {"time_s": ended_s[rows], "latency_s": lasted_s[rows], "member": member[rows]}
 
 
 def _reasons(cluster: Cluster) -> tuple[dict[str, int], str]:

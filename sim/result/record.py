@@ -48,6 +48,11 @@ class ResourceStat:
     """Most that waited at once."""
 
 
+def no_fsyncs() -> dict[str, np.ndarray]:
+    """The columns of `RunRecord.fsyncs`, without rows."""
+    return {"time_s": np.zeros(0), "latency_s": np.zeros(0, np.float32), "member": np.zeros(0, np.int32)}
+
+
 @dataclass
 class RunRecord:
     """Everything `Result` is made from. All times in simulated seconds."""
@@ -79,6 +84,8 @@ class RunRecord:
     """Name, unit, meaning of each column of series but time_s. Names ending in `_utilisation` are shares of a capacity
     (unit `share`, 0 to 1), names ending in `_queue` or `_waiting` are lengths of queues: figures find them by this."""
     resources: list[ResourceStat]
+    fsyncs: dict[str, np.ndarray] = field(default_factory=no_fsyncs)
+    """time_s (f8, when it ended), latency_s (f4) and member (i4) of each fsync of etcd's log."""
     reasons: dict[str, int] = field(default_factory=dict)
     """Pods pending at the end by the scheduler's (or quota's) reason."""
     unschedulable_text: str = ""

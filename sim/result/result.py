@@ -64,6 +64,11 @@ class Result:
         return tables.series(self.record)
 
     @cached_property
+    def fsyncs(self) -> pd.DataFrame:
+        """One row an fsync of etcd's log: when it ended, how long it took, on which member's disk."""
+        return tables.fsyncs(self.record)
+
+    @cached_property
     def resources(self) -> pd.DataFrame:
         """One row a contended thing: capacity, utilisation, waiting."""
         return tables.resources(self.record)

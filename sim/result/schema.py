@@ -12,6 +12,7 @@ TABLES: Mapping[str, str] = {
     "request_log": "one row an API request, or an aggregated tick of equal ones",
     "nodes": "one row a node, at the end of the run",
     "series": "one row a sample period: levels and utilisations over time",
+    "fsyncs": "one row an fsync of etcd's log",
     "resources": "one row a contended thing: cores, seats, logs, links, rate limiters",
 }
 """The tables of a result, in reading order."""
@@ -76,6 +77,12 @@ RESOURCES: tuple[Column, ...] = (
     Column("served", "count", "jobs, requests or batches that passed"),
     Column("mean_wait_s", "s", "mean time one waited because of others"),
     Column("max_queue", "count", "most that waited at once"),
+)
+
+FSYNCS: tuple[Column, ...] = (
+    Column("time_s", "s", "when it ended (simulated time)"),
+    Column("latency_s", "s", "how long it took"),
+    Column("member", "row", "member of etcd whose disk it was; 0 leads at the start"),
 )
 
 SERIES_TIME = Column("time_s", "s", "end of the sample period (simulated time)")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = "kubedes result"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 REPORT = "report.html"
 """The report of the run, which the command line puts beside the tables."""
@@ -301,7 +301,9 @@ def _codes(column: Any, names: list[Any]) -> np.ndarray:
 
 
 def _record(manifest: dict[str, Any], tables: dict[str, Any]) -> RunRecord:
-    pods, log, nodes, series = (tables[name] for name in ("pods", "request_log", "nodes", "series"))
+    pods, log, nodes, series, fsyncs = (
+        tables[name] for name in ("pods", "request_log", "nodes", "series", "fsyncs")
+    )
 
     def values(table: Any, name: str) -> np.ndarray:
         return table.column(name).to_numpy()
@@ -329,6 +331,7 @@ def _record(manifest: dict[str, Any], tables: dict[str, Any]) -> RunRecord:
         series={name: values(series, name) for name in series.column_names},
         series_columns=[Column(**column) for column in manifest["series_columns"]],
         resources=[ResourceStat(**row) for row in tables["resources"].to_pylist()],
+        fsyncs={name: values(fsyncs, name) for name in fsyncs.column_names},
         reasons=manifest["reasons"],
         unschedulable_text=manifest["unschedulable_text"],
         counters=manifest["counters"],

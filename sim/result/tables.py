@@ -142,6 +142,13 @@ def resources(record: RunRecord) -> pd.DataFrame:
     return pd.DataFrame([[getattr(stat, name) for name in names] for stat in record.resources], columns=names)
 
 
+def fsyncs(record: RunRecord) -> pd.DataFrame:
+    """The fsyncs of etcd's log, in the order of their ends."""
+    import pandas as pd
+
+    return pd.DataFrame({column.name: record.fsyncs[column.name] for column in schema.FSYNCS}, copy=False)
+
+
 def columns_of(record: RunRecord) -> dict[str, tuple[schema.Column, ...]]:
     """The declared columns of each table of this record."""
     return {
@@ -150,6 +157,7 @@ def columns_of(record: RunRecord) -> dict[str, tuple[schema.Column, ...]]:
         "request_log": schema.REQUEST_LOG,
         "nodes": schema.node_columns(record.nodes),
         "series": (schema.SERIES_TIME, *record.series_columns),
+        "fsyncs": schema.FSYNCS,
         "resources": schema.RESOURCES,
     }
 
