@@ -90,8 +90,12 @@ class BgpTwin:
         yield there
         self.peers[active].append(passive)
         self.peers[passive].append(active)
-        self._send(active, passive, frozenset(self.known[active]))
-        self._send(passive, active, frozenset(self.known[passive]))
+        self._send(active, passive, self._announces(active))
+        self._send(passive, active, self._announces(passive))
+
+    def _announces(self, node: int) -> frozenset[int]:
+        """What a node tells a new peer: a reflector all it knows, others their own route (iBGP passes nothing on)."""
+        return frozenset(self.known[node]) if self._passes_on(node) else frozenset((node,))
 
     def _run(self, node: int, cpu_s: float) -> object:
         """Work of one daemon's thread; fires when done."""
