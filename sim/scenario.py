@@ -22,9 +22,11 @@ from sim.base.fields import Named
 from sim.base.spec import Choice, Spec, param, unit_of
 from sim.base.spec_tree import add_problems
 from sim.base.yamltext import dump_yaml
+from sim.controllers.leader_election import LeaderElectionSpec
 from sim.controllers.spec import ControllerManagerSpec
 from sim.engine.spec import MachineSpec
-from sim.etcd.spec import EtcdSpec
+from sim.etcd.spec import MAIN, EtcdSpec
+from sim.faults.catalog import FAULTS, FaultSpec
 from sim.images.spec import ImageSpec, RegistrySpec
 from sim.kubelet.runtimes import RUNTIMES, RuntimeSpec
 from sim.kubelet.spec import KubeletSpec
@@ -65,6 +67,7 @@ class Scenario(Spec):
     etcd: EtcdSpec = EtcdSpec()
     controllers: ControllerManagerSpec = ControllerManagerSpec()
     scheduler: SchedulerSpec = SchedulerSpec()
+    leader_election: LeaderElectionSpec = LeaderElectionSpec()
     kubelet: KubeletSpec = KubeletSpec()
     runtime: Annotated[RuntimeSpec, Choice(RUNTIMES)] = param("containerd", "the container runtime of every node")
     images: Named[ImageSpec] = Field({}, description="images by name; none: pods start without pulling")
@@ -74,6 +77,8 @@ class Scenario(Spec):
     workload: Annotated[WorkloadSpec, Choice(WORKLOADS)] | None = param(
         None, "what arrives; null: a cluster alone, whose load is given to `simulate`"
     )
+
+    faults: tuple[Annotated[FaultSpec, Choice(FAULTS)], ...] = param((), "what breaks, when, and for how long")
 
     _origin: Origin = PrivateAttr(default_factory=Origin)
 
@@ -238,6 +243,8 @@ def _check_machines(scenario: Scenario, problems: Problems) -> None:
         "controllers.machine": scenario.controllers.machine,
         "scheduler.machine": scenario.scheduler.machine,
         **{f"etcd.machines[{i}]": name for i, name in enumerate(scenario.etcd.machines)},
+        **{f"etcd.groups.{group}.machines[{i}]": name for group, spec in scenario.etcd.groups.items()
+           for i, name in enumerate(spec.machines)},
     }
     for path, name in asked.items():
         if name not in scenario.machines:
@@ -263,6 +270,12 @@ def _check_network(scenario: Scenario, problems: Problems) -> None:
     scenario.network.check("network", sum(scenario.nodes.pool_counts().values()), problems)
 
 
+def _check_faults(scenario: Scenario, problems: Problems) -> None:
+    groups = {MAIN: len(scenario.etcd.machines), **{name: len(group.machines) for name, group in scenario.etcd.groups.items()}}
+    for number, fault in enumerate(scenario.faults):
+        fault.check(f"faults[{number}]", groups, scenario.scheduler.replicas, problems)
+
+
 _CHECKS: tuple[tuple[tuple[str, ...], Callable[[Scenario, Problems], None]], ...] = (
     (("horizon_s", "warm_up_s", "sample_period_s"), _check_times),
     (("nodes", "workload"), _check_nodes),
@@ -271,6 +284,7 @@ _CHECKS: tuple[tuple[tuple[str, ...], Callable[[Scenario, Problems], None]], ...
     (("tenants",), _check_tenants),
     (("images",), _check_images),
     (("network", "nodes"), _check_network),
+    (("faults", "etcd", "scheduler"), _check_faults),
 )
 """(sections that a check reads, check): a check is left out when one of its sections cannot be read."""
 

@@ -21,7 +21,9 @@ from sim.base.rand import Streams
 from sim.controllers.deployment import DeploymentController
 from sim.controllers.garbage_collector import GarbageCollector
 from sim.controllers.job import JobController
+from sim.controllers.lease_lock import LeaseLock, LeaseObject
 from sim.controllers.pod_control import PodControl
+from sim.controllers.replicas import Replicas
 from sim.controllers.replicaset import ReplicaSetController
 from sim.engine.clock import Clock
 from sim.engine.interrupt import deferred_interrupt
@@ -29,7 +31,9 @@ from sim.engine.machine import Machine
 from sim.engine.meter import Meter
 from sim.engine.sampler import MeterSampler
 from sim.engine.token_bucket import TokenBucket
-from sim.etcd.store import Etcd
+from sim.etcd.router import MAIN, EtcdRouter, etcd_groups
+from sim.faults.catalog import Struck
+from sim.faults.schedule import Faults
 from sim.images.registry import Registry
 from sim.invariants import check_invariants
 from sim.kubelet.pod_workers import PodWorkers
@@ -129,12 +133,14 @@ class Cluster:
 
         self.machines = {name: Machine(clock, f"{name} cores", self._room_of(name), spec.cores, spec.speed)
                          for name, spec in scenario.machines.items()}
-        self.etcd = Etcd(clock, scenario.etcd, [self.machines[name] for name in scenario.etcd.machines],
-                         [scenario.machines[name].fsync_s for name in scenario.etcd.machines], streams)
+        self.etcd_groups = etcd_groups(clock, scenario.etcd, self.machines,
+                                       {name: machine.fsync_s for name, machine in scenario.machines.items()}, streams)
+        self.etcd = self.etcd_groups[MAIN]
         self._wire_api_server()
         self._wire_controllers()
         self._wire_kubelets(streams)
         self._wire_scheduler(streams)
+        self._wire_faults(streams)
         users = [self._client(tenant) for tenant in load.tenants]
         self.users = Users(clock, load, pods, users, self.pod_control, self.deployments, self.replicasets, self.jobs, self.garbage)
         self.sampler = MeterSampler(clock, scenario.sample_period_s, self._meters(), self._levels())
@@ -153,7 +159,7 @@ class Cluster:
         owner.update(self.load.owners())
         rbac = Rbac(spec.authorization.cluster_role_bindings, spec.authorization.role_bindings_per_namespace, owner)
         self.requests = RequestLog(clock)
-        self.api = ApiServer(clock, spec, machine, self.etcd, rbac, self.requests)
+        self.api = ApiServer(clock, spec, machine, EtcdRouter(self.etcd_groups, scenario.etcd), rbac, self.requests)
         hard = {namespace: tenant.hard for tenant in self.tenants if tenant.hard for namespace in tenant.namespaces}
         for namespace, limits in self.load.quotas:  # several quotas of a namespace all hold
             hard[namespace] = {name: min(amount, hard.get(namespace, {}).get(name, amount)) for name, amount in
@@ -166,7 +172,7 @@ class Cluster:
         """The room that a machine's cores count for: the one it serves alone, else the API server's."""
         scenario = self.scenario
         shared = {scenario.apiserver.machine, scenario.scheduler.machine, scenario.controllers.machine}
-        return "etcd" if machine in scenario.etcd.machines and machine not in shared else "apiserver"
+        return "etcd" if machine in scenario.etcd.all_machines and machine not in shared else "apiserver"
 
     def _wire_controllers(self) -> None:
         spec, clock = self.scenario.controllers, self.clock
@@ -194,6 +200,17 @@ class Cluster:
         client = self._client("system:kube-scheduler", settings.qps, settings.burst, "scheduler client", "scheduler")
         self.scheduler = Scheduler(self.clock, spec, settings, self.machines[spec.machine], self.core, self.queue, self.pods, self.load.templates,
                                    client, Aggregate(self.clock, self.api, "system:kube-scheduler"), self._pod_bound, self.pod_control.delete)
+        self.schedulers = None
+        if spec.replicas > 1:
+            stored, rng = LeaseObject(), streams("scheduler.leader_election")
+            self.schedulers = Replicas(
+                self.clock, self.scenario.leader_election, "kube-scheduler", spec.replicas,
+                lambda name: LeaseLock(stored, self._client("system:kube-scheduler")), rng.random,
+                self.scheduler.resume, self.scheduler.suspend)
+
+    def _wire_faults(self, streams: Streams) -> None:
+        struck = Struck(self.clock, self.etcd_groups, self.schedulers)
+        self.faults = Faults(struck, self.scenario.faults, self.scenario.horizon_s, streams)
 
     def _wire_kubelets(self, streams: Streams) -> None:
         scenario, clock, load, pods = self.scenario, self.clock, self.load, self.pods
@@ -290,7 +307,7 @@ class Cluster:
         return [
             *(machine.meter for machine in self.machines.values()),
             self.api.flow_control.writing.meter, self.api.flow_control.reading.meter, self.watch.meter,
-            self.etcd.meter, self.scheduler.meter, *(limit.meter for limit in self.limits),
+            *(group.meter for group in self.etcd_groups.values()), self.scheduler.meter, *(limit.meter for limit in self.limits),
             self.replicasets.workers.meter, self.jobs.workers.meter, self.garbage.workers.meter, self.registry.uplink.meter,
             self.network.spread.meter,
         ]
@@ -304,6 +321,7 @@ class Cluster:
         return {
             "pods_pending": in_phase(Phase.PENDING), "pods_starting": in_phase(Phase.SCHEDULED), "pods_running": in_phase(Phase.RUNNING),
             "unschedulable_waiting": lambda: float(self.queue.lengths["unschedulable"]),
+            **({"faults_active": lambda: float(self.faults.active)} if self.scenario.faults else {}),
         }
 
 

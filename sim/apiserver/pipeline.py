@@ -17,8 +17,11 @@ from sim.apiserver.spec import ApiServerSpec
 from sim.engine.batcher import Batcher
 from sim.engine.clock import Clock
 from sim.engine.machine import Machine
-from sim.etcd.store import Etcd
+from sim.etcd.router import EtcdRouter
 from sim.apiserver.request_log import RequestLog
+
+KEYS = {"POST": 1, "DELETE": -1}
+"""Objects that a request adds to the database, by verb; the others change one that is there."""
 
 Charge = tuple[Quota, dict[str, int]]
 
@@ -26,7 +29,7 @@ Charge = tuple[Quota, dict[str, int]]
 class ApiServer:
     """One API server. `serve` is a process that ends with the HTTP status of the answer."""
 
-    def __init__(self, clock: Clock, spec: ApiServerSpec, machine: Machine, etcd: Etcd, rbac: Rbac, log: RequestLog) -> None:
+    def __init__(self, clock: Clock, spec: ApiServerSpec, machine: Machine, etcd: EtcdRouter, rbac: Rbac, log: RequestLog) -> None:
         self._clock = clock
         self._spec = spec
         self._machine = machine
@@ -76,9 +79,9 @@ class ApiServer:
             stored_s = self._clock._now
             error = ""
             if operation.reads:
-                error = yield self._etcd.range(served * operation.reads)
+                error = yield self._etcd.of(operation.resource).range(served * operation.reads)
             if operation.writes and not error:
-                error = yield self._etcd.put(served * operation.writes)
+                error = yield self._etcd.of(operation.resource).put(served * operation.writes)
             self._log.add(operation, user, 500 if error else 200, stored_s - each_s, served)
             if error:
                 served = 0
@@ -102,11 +105,11 @@ class ApiServer:
             if refused_for:
                 return 403
         if operation.reads:
-            error = yield self._etcd.range(operation.reads)
+            error = yield self._etcd.of(operation.resource).range(operation.reads)
             if error:
                 return 500
         if operation.writes:
-            error = yield self._etcd.put(operation.writes)
+            error = yield self._etcd.of(operation.resource).put(operation.writes, keys=KEYS.get(operation.verb, 0))
             if error:
                 return 500
         return 201 if operation.verb == "POST" else 200
@@ -123,5 +126,5 @@ class ApiServer:
         yield self._machine.work(self._spec.quota_cpu_s)
         verdicts = [quota.charge(amounts) for quota, amounts in batch]
         if not all(verdicts):  # at least one pod was charged: the quota's status is written before it is admitted
-            yield self._etcd.put()
+            yield self._etcd.of("resourcequotas").put()
         return verdicts

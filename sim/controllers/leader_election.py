@@ -23,9 +23,9 @@ RENEW_ROUND_UP_S = 1.0
 
 
 class LeaderElectionSpec(Spec):
-    """Who leads among the replicas of a component."""
+    """Who leads among the replicas of a component. A replica alone leads without asking; the GET and the PUT every 2 s
+    with which it would renew its lease are left out."""
 
-    leader_elect: bool = param(True, "replicas compete for a lease and only its holder works", source=CLIENT_GO)
     lease_s: float = param(15.0, "a standby waits this long after the last change that it saw", source=CLIENT_GO, gt=0, le=3600)
     renew_deadline_s: float = param(10.0, "a leader that could not renew for this long stops leading", source=CLIENT_GO, gt=0, le=3600)
     retry_s: float = param(2.0, "wait between two tries", source=CLIENT_GO, gt=0, le=3600)
@@ -33,6 +33,8 @@ class LeaderElectionSpec(Spec):
                           ge=0, le=10)
     release_on_stop: bool = param(False, "a leader that is stopped gives the record back, so that a standby need not wait",
                                   source=CLIENT_GO + ": off for the scheduler before 1.27, off for the controller manager")
+    restart_s: float = param(10.0, "a replica that died or lost the lease is started again after this",
+                             source="Kubernetes 1.20 to 1.34 source, kubelet's first back-off of a crashed container", gt=0, le=3600)
     clock_skew_s: float = param(0.0, "clocks of replicas differ by up to this, evenly; the record's times are the writer's",
                                 ge=0, le=3600)
 
@@ -133,6 +135,11 @@ class Elector:
                 now = self._now()
                 yield from self._lock.update(
                     replace(self._observed, holder="", lease_s=RENEW_ROUND_UP_S, renewed_s=now, acquired_s=now), self._version)
+
+    @property
+    def ended(self) -> bool:
+        """Dead, stopped, or out of its leadership: it will never lead again."""
+        return self.dead or self._stopping or (bool(self.acquired_at_s) and not self.leads)
 
     def stop(self) -> None:
         """Ask the replica to end; a leader ceases at its next step and gives the record back if so configured."""

@@ -9,6 +9,8 @@ from pydantic import model_validator
 from sim.base.rand import Constant, Dist, Lognormal
 from sim.base.spec import Spec, param
 
+MAIN = "main"
+"""Name of the group that stores what no other group does."""
 MEASURED = "our measurement of etcd 3.4.23, 2-core AMD EPYC VM"
 CONFIG = "etcd 3.4 to 3.6 source, server configuration defaults"
 SERVER = "etcd 3.4 to 3.6 source, server"
@@ -101,6 +103,11 @@ class EtcdSpec(Spec):
                     raise ValueError(f"the resource '{resource}' is given to two groups, '{taken[resource]}' and '{name}'")
                 taken[resource] = name
         return self
+
+    @property
+    def all_machines(self) -> tuple[str, ...]:
+        """Machines of all groups."""
+        return (*self.machines, *(machine for group in self.groups.values() for machine in group.machines))
 
     @property
     def election_ticks(self) -> int:

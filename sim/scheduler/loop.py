@@ -55,6 +55,9 @@ class Scheduler:
         self._permit_asked: Event | None = None
         """Fires when the pods that wait at the permit point are to be asked again."""
         self._idle: Event | None = None
+        self._leads = spec.replicas == 1
+        self._life = 0
+        """Grows when the replica that scheduled is gone, and with it all it had not sent yet."""
         self.meter = Meter(clock, "scheduler cycle", "scheduler", 1)
         self.attempts = 0
         self.nodes_filtered = 0
@@ -91,10 +94,25 @@ class Scheduler:
         """The scheduler's text about a pod of this template if no node fits it now; "" if one does."""
         return self._core.fit_error() if self._core.schedule(self._spec_ids[template]) < 0 else ""
 
+    def resume(self) -> None:
+        """A replica has come to lead. Its watches have told it all along of what there is, so it begins at once."""
+        self._leads = True
+        self._poke()
+
+    def suspend(self) -> None:
+        """The replica that led is gone: pods in its hands go back to the queue, unless their binding was sent."""
+        self._leads = False
+        self._life += 1
+
     def run(self) -> Process:
         """Process: scheduling cycles, one after the other."""
         clock, queue = self._clock, self._queue
         while True:
+            if not self._leads:
+                self.meter.level(0, 0)
+                self._idle = Event(clock)
+                yield self._idle
+                continue
             queue.flush(clock._now)
             queued = queue.pop(clock._now)
             if queued is None:
@@ -114,6 +132,7 @@ class Scheduler:
         ids["attempts"][pod] += 1
         self.attempts += 1
         spec_id = self._spec_ids[ids["template"][pod]]
+        life = self._life
         node = core.schedule(spec_id, pod)
         filtered, scored = core.last.evaluated, core.last.scored
         self.nodes_filtered += filtered
@@ -122,6 +141,9 @@ class Scheduler:
         yield self._machine.work(filtered * spec.filter_cpu_s + scored * spec.score_cpu_s, threads=self._settings.parallelism)
         if ids["phase"][pod] != Phase.PENDING:  # deleted in the meantime
             self._queue.done(pod)
+            return
+        if life != self._life:
+            self._give_back(pod)
             return
         if node < 0:
             self._failed(pod, spec_id)
@@ -166,6 +188,13 @@ class Scheduler:
         if asked is not None:
             self._clock.at(0.0, lambda _: fire(asked))
 
+    def _give_back(self, pod: int) -> None:
+        """The replica died with the pod in its hands; the next one finds it unbound."""
+        self._queue.done(pod)
+        if self._pods.ids["phase"][pod] == Phase.PENDING:
+            self._queue.add(pod, self._template(pod), self._clock._now)
+            self._poke()
+
     def _take_back(self, pod: int, refusal: Status) -> None:
         """A plugin refused the chosen node: free it, and the pod waits for an event that concerns that plugin."""
         self._core.forget(pod)
@@ -181,7 +210,13 @@ class Scheduler:
                 self._take_back(pod, refusal)
                 return
         self._machine.load(self._spec.bind_cpu_s)
+        life = self._life
         yield from self._client.turn()
+        if life != self._life:
+            self._core.forget(pod)
+            ids["node"][pod] = -1
+            self._give_back(pod)
+            return
         times["bind_sent_s"][pod] = self._clock._now
         code = yield from self._client.send(BIND_POD, self._template(pod).namespace)
         if ids["phase"][pod] != Phase.PENDING:  # deleted meanwhile: the binding found no pod

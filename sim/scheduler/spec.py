@@ -12,6 +12,7 @@ class SchedulerSpec(Spec):
     """kube-scheduler: a serial scheduling cycle, asynchronous binding under a client rate limit."""
 
     machine: str = param("control-plane", "the machine it runs on")
+    replicas: int = param(1, "processes of which the one that holds the lease schedules; see leader_election", ge=1, le=16)
     profile: str = param("1.34", "named set of plugins, weights and arithmetic")
     configuration: str | None = param(None, "path of a KubeSchedulerConfiguration file; overrides profile and the fields it sets")
     percentage_of_nodes_to_score: int = param(0, "nodes that must be feasible before the search stops, percent; 0 = adaptive", source=K20, ge=0, le=100)

@@ -1,0 +1,1 @@
+"""What breaks when: one file a fault."""

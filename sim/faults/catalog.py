@@ -1,0 +1,75 @@
+"""What every fault says: when it strikes, and what it does then."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sim.base.errors import Problems, near_miss
+from sim.base.plugin import Catalog
+from sim.base.spec import Spec, param
+
+if TYPE_CHECKING:
+    from simpy.events import Event
+
+    from sim.controllers.replicas import Replicas
+    from sim.engine.clock import Clock
+    from sim.etcd.store import Etcd
+
+
+@dataclass(frozen=True, slots=True)
+class Struck:
+    """What faults can reach."""
+
+    clock: Clock
+    etcd: Mapping[str, Etcd]
+    """Groups by name."""
+    schedulers: Replicas | None
+    """None: one scheduler that nobody can take over from."""
+
+
+class FaultSpec(Spec):
+    """Base of every fault: at given times, or at random with a mean time between two, or both."""
+
+    at_s: tuple[float, ...] = param((), "strikes at these times")
+    mean_between_s: float | None = param(None, "and at random: mean time from one strike to the next, exponential", gt=0, le=1e9)
+
+    def strike(self, struck: Struck) -> Generator[Event, Any, None]:
+        """Process: begin, wait as long as it lasts, and put things right."""
+        raise NotImplementedError
+
+    def prepare(self, struck: Struck) -> None:
+        """Called shortly before a strike."""
+
+    def check(self, path: str, etcd_members: Mapping[str, int], schedulers: int, problems: Problems) -> None:
+        """Report what does not fit the scenario. etcd_members: number of members by group."""
+        if not self.at_s and self.mean_between_s is None:
+            problems.add(path, self.at_s, "never strikes", "give at_s or mean_between_s")
+        for number, at_s in enumerate(self.at_s):
+            if at_s < 0:
+                problems.add(f"{path}.at_s[{number}]", at_s, "must be at least 0")
+
+
+class EtcdFaultSpec(FaultSpec):
+    """Base of the faults of one etcd group."""
+
+    group: str = param("main", "the group of etcd that it strikes")
+
+    def prepare(self, struck: Struck) -> None:
+        """From here on the group is simulated message by message, so that what is under way is known when it strikes."""
+        struck.etcd[self.group].attend()
+
+    def check(self, path: str, etcd_members: Mapping[str, int], schedulers: int, problems: Problems) -> None:
+        super().check(path, etcd_members, schedulers, problems)
+        if self.group not in etcd_members:
+            problems.add(f"{path}.group", self.group, "is no group of etcd", near_miss(self.group, etcd_members))
+
+    def check_member(self, path: str, member: int, etcd_members: Mapping[str, int], problems: Problems) -> None:
+        """Report a member that the group does not have."""
+        size = etcd_members.get(self.group)
+        if size is not None and member >= size:
+            problems.add(path, member, f"is no member of the group '{self.group}'", f"its members are 0 to {size - 1}")
+
+
+FAULTS: Catalog[type[FaultSpec]] = Catalog("faults", package="sim.faults")
