@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 INPUT_ERROR = 2
 """Exit code when the user can mend it."""
+DEFECT = 3
+"""Exit code when the run broke a law of its own: nothing is kept."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 PLAIN_WIDTH = 120
@@ -225,10 +227,13 @@ def workload(
 
 def main() -> None:
     """Entry point: errors that the user can mend are printed without a traceback."""
-    from sim.base.errors import KubedesError
+    from sim.base.errors import InvariantError, KubedesError
 
     try:
         app()
+    except InvariantError as error:
+        typer.echo(f"{error}\nPlease report this with the scenario (`kubedes show`) and the seed.", err=True)
+        sys.exit(DEFECT)
     except KubedesError as error:
         typer.echo(str(error), err=True)
         sys.exit(INPUT_ERROR)
@@ -392,7 +397,8 @@ def _print_result(console: Console, result: Result) -> None:
     console.print(_table("What limits", ("resource", "room", "used", "peak", "wait", "verdict"), rows, NUMBERS))
     console.print(result.limits(), highlight=False)
     for reason, pods in sorted(result.record.reasons.items(), key=lambda item: -item[1]):
-        console.print(f"{pods:,} pods pending: {reason}", highlight=False)
+        share = pods / max(1, result.record.counters["pods_requested"])
+        console.print(f"{pods:,} pods ({share:.1%} of those asked for) do not run: {reason}", highlight=False)
     for note in result.record.notes:
         console.print(f"Note: {note}", highlight=False)
     wall = result.record.wall

@@ -124,7 +124,8 @@ def _find(name: str, beside: Path, asked_by: str) -> tuple[Path, bool]:
         raise InputError(f"{asked_by}: there is no file {path}; {hint}")
     built_in = {**preset_files(), **scenario_files()}
     if name not in built_in:
-        hint = f"{near_miss(name, built_in)} For a file, write its path"
+        hint = near_miss(name, built_in)
+        hint += f"{'' if hint.endswith('?') else '.'} For a file, write its path"
         raise InputError(f"{asked_by}: '{name}' is not the name of a scenario or preset; {hint}")
     return built_in[name], True
 

@@ -43,7 +43,6 @@ class ApiServerSpec(Spec):
     machine: str = param("control-plane", "the machine it runs on")
     get_cpu_s: float = param(5.0e-4, "one GET of one object, besides authentication and authorization", source=MEASURED, ge=0, le=1)
     create_cpu_s: float = param(1.5e-3, "one POST: decode, default, validate, admit, encode", source=MEASURED, ge=0, le=1)
-    update_cpu_s: float = param(1.5e-3, "one PUT: decode, validate, compare, encode", source="as a POST of the same size", ge=0, le=1)
     patch_cpu_s: float = param(2.3e-3, "one PATCH: read, merge, validate, encode", source=MEASURED, ge=0, le=1)
     bind_cpu_s: float = param(1.5e-3, "one binding: read the pod, set its node, write", source="as a POST of the same size", ge=0, le=1)
     delete_cpu_s: float = param(1.5e-3, "one DELETE", source="as a POST of the same size", ge=0, le=1)

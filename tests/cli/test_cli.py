@@ -196,3 +196,21 @@ def test_a_terminal_gets_a_bar_and_quiet_gets_nothing() -> None:
         with RunProgress(Console(file=shown, width=140, force_terminal=True), quiet) as progress:
             progress(TOLD)
         assert ("1,200 of 5,000 pods" in shown.getvalue()) is expected
+
+
+def test_pods_that_cannot_run_are_told_by_reason_with_their_share() -> None:
+    text = invoke("run", "quick", *SHORT, "--set", "nodes.pools.general.allocatable.cpu=1m")
+    assert "(100.0% of those asked for) do not run: Insufficient cpu" in text
+
+
+def test_a_run_that_breaks_its_own_laws_is_no_input_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from sim.base.errors import InvariantError
+
+    def broken() -> None:
+        raise InvariantError("the run broke its own laws")
+
+    monkeypatch.setattr(cli, "app", broken)
+    with pytest.raises(SystemExit) as raised:
+        cli.main()
+    assert raised.value.code == cli.DEFECT
+    assert "Please report this" in capsys.readouterr().err

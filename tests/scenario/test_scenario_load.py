@@ -55,7 +55,10 @@ def test_openb_without_its_trace_says_where_it_looked(tmp_path: Path, monkeypatc
 
 def test_every_preset_is_a_scenario() -> None:
     for name in preset_files():
-        assert Scenario.load(name).kubernetes == name.removeprefix("kubernetes-")
+        scenario = Scenario.load(name)
+        assert scenario.kubernetes in versions()
+        if name.startswith("kubernetes-"):
+            assert scenario.kubernetes == name.removeprefix("kubernetes-")
 
 
 def test_the_version_brings_its_preset() -> None:
