@@ -144,7 +144,8 @@ class Cluster:
         users = [self._client(tenant) for tenant in load.tenants]
         self.users = Users(clock, load, pods, users, self.pod_control, self.deployments, self.replicasets, self.jobs, self.garbage)
         self.sampler = MeterSampler(clock, scenario.sample_period_s, self._meters(), self._levels())
-        clock.start(renew_leases(clock, self.api, len(self.nodes), scenario.kubelet.lease_period_s))
+        if load.nodes_run:
+            clock.start(renew_leases(clock, self.api, len(self.nodes), scenario.kubelet.lease_period_s))
         clock.start(self.scheduler.run())
         clock.start(self.users.play())
         clock.start(self.sampler.run())
@@ -196,6 +197,7 @@ class Cluster:
                          rng=streams("scheduler.ties"))
         for node in self.nodes:
             self.core.add_node(node.spec)
+        self.core.set_namespaces({name: dict(labels) for name, labels in self.load.namespaces})
         self.queue = queue_of(self.core, settings)
         client = self._client("system:kube-scheduler", settings.qps, settings.burst, "scheduler client", "scheduler")
         self.scheduler = Scheduler(self.clock, spec, settings, self.machines[spec.machine], self.core, self.queue, self.pods, self.load.templates,
@@ -260,7 +262,8 @@ class Cluster:
 
     def _hear_bound(self, pod: int) -> None:
         self.scheduler.on_bound(pod)
-        self.kubelets.on_bound(pod)
+        if self.load.nodes_run:
+            self.kubelets.on_bound(pod)
 
     def _pod_running(self) -> None:
         self.started += 1
@@ -276,11 +279,17 @@ class Cluster:
             self.jobs.on_pod_finished(app, pod)
 
     def _pod_delete_marked(self, pod: int) -> None:
+        if not self.load.nodes_run and not self.load.templates[self.pods.ids["template"][pod]].termination_grace_s:
+            self.pods.times["gone_s"][pod] = self.clock.now
+            self.pods.ids["phase"][pod] = Phase.DELETED
+            self._pod_gone(pod)
+            return
         self.watch.publish(pod, self._hear_deleting, also=1)
 
     def _hear_deleting(self, pod: int) -> None:
         self.scheduler.on_deleting(pod)
-        self.kubelets.on_deleted(pod)
+        if self.load.nodes_run:
+            self.kubelets.on_deleted(pod)
         self._lost(pod)
 
     def _lost(self, pod: int) -> None:

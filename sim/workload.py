@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,7 +18,10 @@ from sim.base.errors import Problems
 from sim.base.plugin import Catalog
 from sim.base.rand import Streams
 from sim.base.spec import Spec
-from sim.state.objects import NodeSpec, PodSpec, Quantities
+from sim.state.objects import NodeSpec, Pairs, PodSpec, Quantities
+
+if TYPE_CHECKING:
+    from sim.tenancy.script import Step
 
 
 class AppKind(IntEnum):
@@ -76,6 +80,13 @@ class Load:
     """Rows or documents a reader looked at; 0 for synthetic loads."""
     app_name: Sequence[str] = field(default=())
     """Names from the input, where it has them."""
+    namespaces: tuple[tuple[str, Pairs], ...] = ()
+    """Labels of namespaces that came with the input."""
+    script: tuple[Step, ...] = ()
+    """Steps in which it is played, each waiting for what it must; then `app_time_s` and `app_end_s` mean nothing."""
+    nodes_run: bool = True
+    """False: nodes are objects alone, as in tests of the control plane. No kubelet starts what is bound to them, none
+    renews a lease, and a bound pod that is deleted goes at once where it has no grace period, else never."""
 
     def __post_init__(self) -> None:
         if np.any(np.diff(self.app_time_s) < 0):

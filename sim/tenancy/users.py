@@ -17,6 +17,7 @@ from sim.controllers.pod_control import PodControl
 from sim.controllers.replicaset import ReplicaSetController
 from sim.engine.clock import Alarm, Clock
 from sim.state.pods import Phase, PodTable
+from sim.tenancy.script import Script
 from sim.workload import AppKind, Load
 
 
@@ -42,6 +43,10 @@ class Users:
     def play(self) -> Generator[Event, Any, None]:
         """Process: the whole load."""
         load, clock = self._load, self._clock
+        if load.script:
+            script = Script(clock, load, self._pods, self._pod_control, lambda app: self._clients[load.app_tenant[app]])
+            yield from script.play()
+            return
         rows = zip(load.app_time_s.tolist(), load.app_first_pod.tolist(), load.app_pods.tolist(), strict=True)
         for app, (at_s, first, count) in enumerate(rows):
             if at_s > clock._now:
