@@ -48,3 +48,28 @@ def control_plane(
     if out is not None:
         table.to_csv(out / "outages.csv", index=False)
         subject.plot_outages(outages).savefig(out / "outages.svg")
+
+
+@app.command("network")
+def network(
+    seed: Annotated[int, typer.Option(help="Seed of all random streams.")] = 1,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write the tables (CSV) and the figure (SVG) here.")] = None,
+) -> None:
+    """Data paths, rules, set-up of pods and BGP: measured, simulated, error; then published 10 Gbit/s benchmarks."""
+    from experiments.validate import network as subject
+
+    rows, published = subject.compare(seed), subject.compare_published(seed)
+    tables = {"network": subject.frame(rows), "network-published": subject.frame(published)}
+    for name, table in tables.items():
+        typer.echo(f"\n{name}: costs calibrated from single streams, all else predicted")
+        typer.echo(table.to_string(index=False, float_format=lambda value: f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"))
+    judged = [row for row in rows if row.verdict != "shown" and row.role == "predicted"]
+    typer.echo(f"{sum(row.verdict == 'within' for row in judged)} of {len(judged)} predicted figures within their aim")
+    typer.echo("\nNot explained:")
+    for text in subject.UNEXPLAINED:
+        typer.echo(f"- {text}")
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, table in tables.items():
+            table.to_csv(out / f"{name}.csv", index=False)
+        subject.plot(rows).savefig(out / "network.svg")

@@ -58,7 +58,7 @@ class PathCosts(Spec):
     bare_stream_fill: float = param(0.77, "share of the busier core that one un-aggregated TCP stream fills on the bare host network; "
                                     "with any virtual hop it is 1", source=BED + "; why it is not full is not known", gt=0, le=1)
     rule_s: float = param(4.3e-9, "one filter rule that a packet passes, iptables-legacy", source=BED, ge=0, le=1)
-    nft_rule_s: float = param(6.3e-9, "one filter rule that a packet passes, nftables without sets", source=BED, ge=0, le=1)
+    nft_rule_s: float = param(4.5e-9, "one filter rule that a packet passes, nftables without sets", source=BED, ge=0, le=1)
     service_rule_s: float = param(5.8e-9, "one service that a connection's first packet passes in kube-proxy's iptables chain", source=BED, ge=0, le=1)
     idle_wake_s: float = param(0.0, "added a hop to an idle host when its cores sleep; 28 us in one guest, 0 while they are kept awake",
                                source=BED + "; latencies were taken with cores kept awake", ge=0, le=1)

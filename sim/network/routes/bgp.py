@@ -35,10 +35,12 @@ class BgpSpec(Spec):
     graceful_restart_s: float = param(120.0, "routes of a restarting peer are kept this long; 0: they go at once", source=TEMPLATE + ": graceful restart on; BIRD's default time", ge=0, le=4095)
     mrai_s: float = param(0.0, "least time between two updates to one peer", source="BIRD 2.0 has none", ge=0, le=600)
     daemon_cpu_s: float = param(5.4e-3, "starting one daemon", source=BIRD, ge=0, le=10)
-    session_cpu_s: float = param(0.29e-3, "bringing one session up, on each end", source=BIRD + ": cold starts of 10 and 40 nodes", ge=0, le=10)
-    send_cpu_s: float = param(30e-6, "one update message to one peer, on the sender", source=BIRD + "; our split of send and receive", unverified=True, ge=0, le=10)
-    receive_cpu_s: float = param(142e-6, "one update message: wake, read, choose, tell the kernel", source=BIRD + ": single routes at 40 nodes", ge=0, le=10)
-    route_cpu_s: float = param(26e-6, "each further route of a message, on the receiver, kernel included", source=BIRD + ": 1,000 routes at 5 to 40 nodes", ge=0, le=10)
+    session_cpu_s: float = param(0.29e-3, "bringing one session up and its first routes over, on each end", source=BIRD + ": cold starts of meshes of 10 and 40", ge=0, le=10)
+    send_cpu_s: float = param(20e-6, "one update message to one peer, on the sender", source=BIRD + "; our split of send and receive", unverified=True, ge=0, le=10)
+    receive_cpu_s: float = param(113e-6, "one update message: wake, read, choose, tell the kernel", source=BIRD + ": single routes in a mesh of 10", ge=0, le=10)
+    route_cpu_s: float = param(18.5e-6, "each further route of a message, on the receiver, kernel included", source=BIRD + ": 1,000 routes in meshes of 5 and 10", ge=0, le=10)
+    duplicate_share: float = param(0.3, "share of these costs where the route is known from another peer: the kernel is not told",
+                                   source=BIRD + ": two reflectors less one, 10 nodes", ge=0, le=1)
     keepalive_cpu_s: float = param(0.12e-3, "one keepalive, sender and receiver together", source=BIRD + ": idle meshes", ge=0, le=10)
     scan_cpu_per_s: float = param(1.0e-4, "an idle daemon's scans of interfaces and routes, share of a core", source=BIRD + ": idle, 5 nodes", ge=0, le=1)
     daemon_bytes: int = param(4_900_000, "memory of a daemon without sessions", source=BIRD, ge=0, le=2**40)
@@ -92,7 +94,7 @@ def estimate(spec: BgpSpec, nodes: int, same_segment: bool = True) -> MeshEstima
     """Closed form for `nodes` nodes that each announce one block. A daemon is one thread."""
     peers = max(0, nodes - 1)
     busiest = spec.most_sessions(nodes)
-    learn_s = spec.session_cpu_s + spec.receive_cpu_s
+    learn_s = spec.session_cpu_s  # the first route comes with the session
     spread_s = (1 - JITTER_LOW) * spec.connect_delay_s
     last_timer_s = spec.connect_delay_s * (JITTER_LOW + (1 - JITTER_LOW) * busiest / (busiest + 1)) if busiest else 0.0
     work_s = busiest * learn_s + spec.daemon_cpu_s

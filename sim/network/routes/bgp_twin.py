@@ -42,6 +42,8 @@ class BgpTwin:
         self._thread = [Semaphore(self.clock, f"daemon {i}", "network", 1) for i in range(nodes)]
         self._rng = rng
         self.known: list[set[int]] = [set() for _ in range(nodes)]
+        self._on_its_way: list[set[int]] = [set() for _ in range(nodes)]
+        """Routes that a daemon has read or will read next."""
         self.peers: list[list[int]] = [[] for _ in range(nodes)]
         """Established sessions."""
         self._done_s: dict[int, float] = {}
@@ -90,8 +92,14 @@ class BgpTwin:
         yield there
         self.peers[active].append(passive)
         self.peers[passive].append(active)
-        self._send(active, passive, self._announces(active))
-        self._send(passive, active, self._announces(passive))
+        self._first_routes(passive, self._announces(active), active)
+        self._first_routes(active, self._announces(passive), passive)
+
+    def _first_routes(self, receiver: int, news: frozenset[int], sender: int) -> None:
+        """What comes with a new session: its cost is the session's, but for what is beyond one route."""
+        if len(news) > 1:
+            self._run(receiver, (len(news - self.known[receiver]) + self.spec.duplicate_share * len(news & self.known[receiver]) - 1) * self.spec.route_cpu_s)
+        self._learn(receiver, news, sender)
 
     def _announces(self, node: int) -> frozenset[int]:
         """What a node tells a new peer: a reflector all it knows, others their own route (iBGP passes nothing on)."""
@@ -126,7 +134,12 @@ class BgpTwin:
     def _message(self, sender: int, receiver: int, news: frozenset[int]) -> Process:
         spec = self.spec
         yield self._run(sender, spec.send_cpu_s)
-        yield self._run(receiver, spec.receive_cpu_s + (len(news) - 1) * spec.route_cpu_s)
+        known = news <= self.known[receiver] | self._on_its_way[receiver]
+        self._on_its_way[receiver] |= news
+        yield self._run(receiver, (spec.receive_cpu_s + (len(news) - 1) * spec.route_cpu_s) * (spec.duplicate_share if known else 1.0))
+        self._learn(receiver, news, sender)
+
+    def _learn(self, receiver: int, news: frozenset[int], sender: int) -> None:
         fresh = news - self.known[receiver]
         if not fresh:
             return
