@@ -10,7 +10,7 @@ from simpy.events import Event
 
 from sim.apiserver.aggregate import Aggregate
 from sim.apiserver.client import Client
-from sim.apiserver.request import CREATE_EVENT, REMOVE_POD
+from sim.apiserver.request import CREATE_EVENT, GET_POD, REMOVE_POD
 from sim.apiserver.watch import Handler
 from sim.base.rand import Sampler, Streams
 from sim.engine.clock import Clock
@@ -101,7 +101,7 @@ class PodWorkers:
     def stop(self, node: Node, pod: int) -> Process:
         """SIGTERM, wait at most the grace period, detach the network, report, and remove the object.
 
-        The last DELETE comes from the status manager's batch, so it waits for that timer.
+        The last DELETE comes from the status manager's batch, so it waits for that timer, and for a look at the pod.
         """
         clock, times, spec = self._clock, self._pods.times, self._spec
         if isnan(times["finished_s"][pod]):  # else they have ended, and their end detaches the network
@@ -114,6 +114,9 @@ class PodWorkers:
         removed = 500
         while removed != 200:
             yield node.next_tick(node.status_phase_s, spec.status_period_s)
+            yield from node.turn()
+            if (yield from self._client.send(GET_POD, self._namespace_of(pod))) != 200:
+                continue
             yield from node.turn()
             removed = yield from self._client.send(REMOVE_POD, self._namespace_of(pod))
         self._doomed.discard(pod)
