@@ -310,6 +310,7 @@ def _one_line(plugin: object) -> str:
 
 def _catalogs() -> dict[str, Catalog[Any]]:
     """Every family of plugins by what a scenario calls it."""
+    from sim.faults.catalog import FAULTS
     from sim.kubelet.runtimes import RUNTIMES
     from sim.network.cni import CNI
     from sim.workload import WORKLOADS
@@ -322,6 +323,7 @@ def _catalogs() -> dict[str, Catalog[Any]]:
         "Request shapes: mix in a workload": MIXES,
         "Container runtimes: runtime.type": RUNTIMES,
         "Network plug-ins: network.cni.type": CNI,
+        "Faults: faults[].type": FAULTS,
     }
 
 

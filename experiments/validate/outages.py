@@ -85,7 +85,11 @@ def scheduler_kill(spec: LeaderElectionSpec, seed: int, trial: int) -> float:
     clock.start(leader.run())
     started_s = 20.0 + spec.retry_s * rng.random()
     kill_s = started_s + 6.0 + 2.0 * rng.random()
-    clock.at(started_s, lambda _: clock.start(standby.run()))
+
+    def start_standby(_: object) -> None:
+        clock.start(standby.run())
+
+    clock.at(started_s, start_standby)
     clock.at(kill_s, lambda _: leader.kill())
     while not standby.acquired_at_s:
         clock.run_until(clock._now + 5.0)

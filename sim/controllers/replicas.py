@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from sim.controllers.leader_election import Elector, LeaderElectionSpec, Lock
 from sim.engine.clock import Clock
@@ -31,7 +32,7 @@ class Replicas:
         self.led_s: list[tuple[str, float]] = []
         """Who came to lead, and when."""
         for number, name in enumerate(self._skew_s):
-            clock.at(number * spec.retry_s * draw(), lambda _, name=name: self.start(name))
+            clock.at(number * spec.retry_s * draw(), partial(self._start_later, name))
 
     @property
     def leader(self) -> str:
@@ -69,4 +70,7 @@ class Replicas:
         self._restart_later(name)
 
     def _restart_later(self, name: str) -> None:
-        self._clock.at(self._spec.restart_s, lambda _: self.start(name))
+        self._clock.at(self._spec.restart_s, partial(self._start_later, name))
+
+    def _start_later(self, name: str, _: object) -> None:
+        self.start(name)

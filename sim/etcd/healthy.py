@@ -12,8 +12,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from simpy.events import Event
-
 from sim.engine.clock import Clock
 from sim.engine.meter import Meter
 from sim.engine.program import Program
@@ -79,7 +77,8 @@ class HealthyGroup:
         self._program = programs[leader]
         self._disk = disks[leader]
         voters = len(programs) - spec.learners
-        self._followers = {name: _Follower(programs[name], disks[name], spec.fsync_cpu_s) for name in range(len(programs)) if name != leader}
+        self._followers = {name: _Follower(programs[name], disks[name], spec.fsync_cpu_s)
+                           for name in range(len(programs)) if name != leader}
         self._others = [follower for name, follower in self._followers.items() if name < voters]
         self._learners = [follower for name, follower in self._followers.items() if name >= voters]
         self._quorum = voters // 2 + 1
@@ -205,7 +204,10 @@ class HealthyGroup:
             else:  # the others learn of it by the next message
                 follower, arrives_s = self._followers[member], self._clock._now + self._spec.member_rtt_s / 2
                 heard_s = follower.free_s(arrives_s + follower.program.owe(self._spec.message_cpu_s, arrives_s))
-                self._clock.at(heard_s - self._clock._now, lambda _, mine=mine: self._apply(mine))
+                self._clock.at(heard_s - self._clock._now, partial(self._apply_later, mine))
+
+    def _apply_later(self, writes: list[Write], _: object) -> None:
+        self._apply(writes)
 
     def _confirm_reads(self) -> None:
         while True:

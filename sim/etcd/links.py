@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from simpy.events import Event
-
 from sim.engine.clock import Clock
 
 

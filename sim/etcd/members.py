@@ -10,8 +10,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from simpy.events import Event
-
 from sim.engine.clock import Clock, fire, when
 from sim.engine.meter import Meter
 from sim.engine.program import Program

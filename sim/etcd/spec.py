@@ -70,23 +70,23 @@ class EtcdSpec(Spec):
     defragment_bytes_per_s: float = param(1.0e8, "how fast the file is rewritten; the member serves nothing meanwhile",
                                           source="our estimate: sequential disk speed", unverified=True, gt=0, le=1e12)
 
-    wake_cpu_s: float = param(9.0e-5, "woken from idle: interrupt, scheduler, network stack; once for all that arrives until it sleeps again",
-                              source=MEASURED + ": system time of one-client reads", ge=0, le=1)
+    wake_cpu_s: float = param(6.4e-5, "wake a thread for a piece of work that none is free for: interrupt, scheduler",
+                              source=MEASURED + ": system time, 1 client", ge=0, le=1)
     spin_s: float = param(0.0, "a thread without work looks for some this long before it sleeps; on few cores it is in others' way "
                           "(costs an event each time)", ge=0, le=1)
     cpu_factor: Dist = param(Constant(value=1.0), "factor on each piece of work, mean 1: garbage collection, caches, interrupts")
-    put_cpu_s: float = param(4.0e-5, "take in one put: decode, check, propose", source=MEASURED + ", 1 client", ge=0, le=1)
-    reply_cpu_s: float = param(4.0e-5, "apply one put and answer", source=MEASURED + ", 1 client", ge=0, le=1)
-    batch_cpu_s: float = param(4.0e-5, "one log write, whatever its size: raft step, encode, system calls",
+    put_cpu_s: float = param(3.4e-5, "take in one put: decode, check, propose", source=MEASURED + ", 1 client", ge=0, le=1)
+    reply_cpu_s: float = param(3.4e-5, "apply one put and answer", source=MEASURED + ", 1 client", ge=0, le=1)
+    batch_cpu_s: float = param(8.3e-5, "one log write, whatever its size: raft step, encode, system calls",
                                source=MEASURED + ", 1 client", ge=0, le=1)
-    fsync_cpu_s: float = param(5.0e-5, "the CPU part of one fsync: system call, file system, block layer",
+    fsync_cpu_s: float = param(7.6e-5, "the CPU part of one fsync: system call, file system, block layer",
                                source=MEASURED + ", 1 client", ge=0, le=1)
-    message_cpu_s: float = param(1.5e-5, "take in one message of another member", source=MEASURED + ", 3 members against 1", ge=0, le=1)
-    append_cpu_s: float = param(6.0e-5, "a follower's CPU for one append: decode, log, apply, answer",
+    message_cpu_s: float = param(1.0e-5, "take in one small message of another member", source="our estimate", unverified=True, ge=0, le=1)
+    append_cpu_s: float = param(8.1e-5, "a follower's CPU for one append: decode, log, apply, answer",
                                 source=MEASURED + ", 3 members against 1", ge=0, le=1)
-    append_put_cpu_s: float = param(2.0e-5, "and for each put in it", source=MEASURED + ", 3 members against 1", ge=0, le=1)
+    append_put_cpu_s: float = param(1.0e-5, "and for each put in it", source="our estimate", unverified=True, ge=0, le=1)
     log_byte_s: float = param(8.0e-9, "longer fsync for each byte", source=MEASURED + ": bare fdatasync of 0.5 to 8 kB", ge=0, le=1e-3)
-    range_cpu_s: float = param(1.2e-4, "one range of one key", source=MEASURED + ", 1 client", ge=0, le=1)
+    range_cpu_s: float = param(6.7e-5, "one range of one key", source=MEASURED + ", 1 client: as a put's own work", ge=0, le=1)
     watch_event_cpu_s: float = param(5.0e-6, "send one event to one watcher", source="our estimate", unverified=True, ge=0, le=1)
 
     @model_validator(mode="after")
@@ -95,7 +95,8 @@ class EtcdSpec(Spec):
             if self.learners >= size:
                 raise ValueError(f"a group of {size} members cannot have {self.learners} learners; at least one must vote")
         if self.election_s < 5 * self.heartbeat_s:
-            raise ValueError(f"election_s ({self.election_s:g}) must be at least five heartbeats of {self.heartbeat_s:g} s, as etcd demands")
+            raise ValueError(f"election_s ({self.election_s:g}) must be at least five heartbeats of "
+                             f"{self.heartbeat_s:g} s, as etcd demands")
         taken: dict[str, str] = {}
         for name, group in self.groups.items():
             for resource in group.resources:

@@ -47,10 +47,10 @@ def test_faults_at_random_come_at_their_rate():
     scenario = Scenario.load("quick").replace({**THREE, "horizon_s": 2000.0, "workload": None, "nodes.count": 1,
                                                "faults": [{"type": "etcd-disk-stall", "member": 2, "for_s": 0.1, "mean_between_s": 20.0}]})
     from sim.base.rand import Streams
-    from sim.faults.schedule import Faults, Struck
     from sim.engine.clock import Clock
-    from sim.etcd.router import etcd_groups
     from sim.engine.machine import Machine
+    from sim.etcd.router import etcd_groups
+    from sim.faults.schedule import Faults, Struck
 
     clock, streams = Clock(), Streams(1)
     machines = {name: Machine(clock, name, "etcd", 4) for name in scenario.machines}

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from sim.base.errors import InputError
+from sim.base.rand import Streams
 from sim.scenario import Scenario
 from sim.simulate import Cluster, simulate
-from sim.base.rand import Streams
 
 
 @pytest.fixture(scope="module")
