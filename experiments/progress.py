@@ -75,3 +75,58 @@ class RunProgress:
             self._next_share = share + PLAIN_STEP
             self._last_line_s = now_s
             self._console.print(progress_line(told), highlight=False, soft_wrap=True)
+
+
+class SweepProgress:
+    """How many runs of an experiment are done, and the time left: a bar on a terminal, a few plain lines elsewhere."""
+
+    def __init__(self, runs: int, quiet: bool = False, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True)
+        self._quiet = quiet
+        self._runs = runs
+        self._done = 0
+        self._failed = 0
+        self._begun_s = time.monotonic()
+        self._last_line_s = self._begun_s
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        if not quiet and (self._console.is_terminal or self._console.is_jupyter):
+            self._bar = Progress(
+                TextColumn("{task.percentage:>3.0f} %"), BarColumn(), TextColumn("{task.description}"),
+                console=self._console, transient=True,
+            )
+
+    def __enter__(self) -> SweepProgress:
+        if self._bar is not None:
+            self._bar.start()
+            self._task = self._bar.add_task(self.line(), total=self._runs)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def line(self) -> str:
+        """Runs done and failed, and the time left at the pace so far."""
+        elapsed_s = time.monotonic() - self._begun_s
+        left = f"{elapsed_s / self._done * (self._runs - self._done):,.0f} s left" if self._done else "time left unknown"
+        failed = f", {self._failed:,} failed" if self._failed else ""
+        return f"{self._done:,} of {self._runs:,} runs{failed}, {left}"
+
+    def advance(self, failed: int) -> None:
+        """Another run ended; `failed` of all failed so far."""
+        self._done += 1
+        self._failed = failed
+        self.tick()
+
+    def tick(self) -> None:
+        """Time passed."""
+        if self._quiet:
+            return
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=self._done, description=self.line())
+        elif self._done and time.monotonic() - self._last_line_s >= 5 * PLAIN_PERIOD_S:
+            self._last_line_s = time.monotonic()
+            self._console.print(self.line(), highlight=False, soft_wrap=True)
