@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from experiments.cli_network import app as network_app
 from experiments.cli_validate import app as validate_app
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ app = typer.Typer(
 )
 
 app.add_typer(validate_app, name="validate")
+app.add_typer(network_app, name="network")
 
 ScenarioName = Annotated[
     str, typer.Argument(metavar="SCENARIO", help="Name of a scenario (see `list`), or a file's path.")

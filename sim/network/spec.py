@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator
 
 from sim.base.errors import Problems
+from sim.base.fields import Named
 from sim.base.spec import Choice, Spec, param
 from sim.network.addresses import overlapping, subnets_in
 from sim.network.cni import CNI, CniSpec
@@ -18,6 +19,7 @@ from sim.network.routes.felix import FelixSpec
 from sim.network.routes.kube_proxy import KubeProxySpec
 from sim.network.routes.leases import LeaseSpec
 from sim.network.topology import UnderlaySpec
+from sim.network.traffic import TRAFFIC, TrafficSpec
 
 
 def _ipv4_network(text: str) -> str:
@@ -47,6 +49,7 @@ class NetworkSpec(Spec):
     felix: FelixSpec = FelixSpec()
     lease: LeaseSpec = LeaseSpec()
     kube_proxy: KubeProxySpec = KubeProxySpec()
+    traffic: Named[Annotated[TrafficSpec, Choice(TRAFFIC)]] = param({}, "traffic between pods by name, for `kubedes network compare`")
     policies: int = param(0, "network policies whose address sets select every pod", ge=0, le=100_000)
     retry_s: float = param(10.0, "a pod whose sandbox failed for want of an address is tried again after this", source="Kubernetes 1.20 source, kubelet back-off of pod workers", gt=0, le=3600)
 

@@ -22,6 +22,7 @@ class UnderlaySpec(Spec):
     spines: int = param(4, "spine switches; a flow is hashed to one", ge=1, le=1024)
     oversubscription: float = param(3.0, "capacity of a rack's nodes over that of its uplinks; a fat-tree has 1", ge=1, le=1000)
     zones_bandwidth_bytes_per_s: float = param(0.0, "capacity between two zones, each way; 0: not limited", ge=0, le=1e15)
+    routes_pods: bool = param(False, "routers between segments know pods' addresses, because nodes speak BGP with them; only BGP plug-ins can use it")
     mtu_bytes: int = param(1500, "largest packet of the underlay", ge=576, le=65535)
     node_latency_s: float = param(1.0e-6, "interface and cable, each end", unverified=True, ge=0, le=1)
     switch_latency_s: float = param(0.7e-6, "one switch, store and forward of a small packet included", unverified=True, ge=0, le=1)

@@ -1,0 +1,170 @@
+"""Pods get addresses, queue on their node's lock, become reachable; what cannot be is refused with path and reason."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from sim.base.errors import InputError
+from sim.base.rand import Streams
+from sim.engine.clock import Clock
+from sim.kubelet.node import Node
+from sim.kubelet.spec import KubeletSpec
+from sim.network.cni import CNI
+from sim.network.pod_network import PodNetwork
+from sim.network.routes.bgp import BgpSpec
+from sim.network.spec import NetworkSpec
+from sim.scenario import Scenario
+from sim.simulate import simulate
+from sim.state.pods import PodTable
+
+QUIET = {"setup_cpu_s": 0, "steps": {"noise": 1}}
+
+
+class Bed:
+    """Nodes without kubelets: pods are attached as fast as asked for."""
+
+    def __init__(self, network: dict, nodes: int = 1, pods: int = 300, base_dir: str = ".") -> None:
+        self.clock = Clock()
+        self.pods = PodTable()
+        zeros = np.zeros(pods, np.int64)
+        self.pods.add(zeros, zeros, zeros, np.full(pods, np.inf))
+        self.spec = NetworkSpec.model_validate(network)
+        self.network = PodNetwork(self.clock, self.spec, nodes, self.pods, base_dir)
+        self.nodes = [Node(self.clock, i, f"n{i}", 4, KubeletSpec(), Streams(1), {}, 0.0, 0.0) for i in range(min(nodes, 4))]
+
+    def attach(self, pod: int, node: int = 0) -> None:
+        self.clock.start(self.network.attach(self.nodes[node], pod))
+
+    def column(self, name: str) -> np.ndarray:
+        return self.pods.columns()[name]
+
+
+@pytest.mark.parametrize("name", list(CNI))
+def test_every_plugin_attaches_and_detaches(name):
+    bed = Bed({"cni": name}, nodes=3)
+    for pod in range(12):
+        bed.attach(pod, pod % 3)
+    bed.clock.run_until(30)
+    assert [node.ports for node in bed.nodes] == ([0, 0, 0] if name == "host" else [4, 4, 4])
+    addresses = bed.column("address")[:12]
+    if name == "host":
+        assert set(addresses) == {-1}
+    elif name != "docker-bridge":
+        assert len(set(addresses)) == 12
+    for pod in range(12):
+        bed.clock.start(bed.network.detach(bed.nodes[pod % 3], pod))
+    bed.clock.run_until(60)
+    assert [node.ports for node in bed.nodes] == [0, 0, 0]
+    assert set(bed.column("address")) == {-1}
+
+
+def test_concurrent_pods_queue_on_the_lock():
+    """Two together: the second waits for the first; with 100 pods there the bridge is slower by 100 ports."""
+    bed = Bed({"cni": {"type": "bridge", **QUIET}})
+    steps = bed.spec.cni.steps
+    bed.attach(0), bed.attach(1)
+    bed.clock.run_until(1)
+    assert bed.column("reachable_all_s")[:2] == pytest.approx([steps.fixed_s, 2 * steps.fixed_s + steps.port_s])
+    for pod in range(2, 101):
+        bed.attach(pod)
+    bed.clock.run_until(2)
+    bed.attach(101)
+    bed.clock.run_until(3)
+    assert bed.column("reachable_all_s")[101] == pytest.approx(2 + steps.fixed_s + 101 * steps.port_s)
+
+
+def test_a_routed_pod_does_not_pay_for_the_others():
+    bed = Bed({"cni": {"type": "calico-bgp", **QUIET}})
+    for pod in range(60):
+        bed.attach(pod)
+    bed.clock.run_until(2)
+    assert bed.nodes[0].network_lock.meter.read()[0] == pytest.approx(60 * bed.spec.cni.steps.fixed_s)
+
+
+def test_a_full_subnet_makes_pods_wait_until_an_address_is_free():
+    bed = Bed({"cni": {"type": "bridge", **QUIET}, "node_prefix": 28, "retry_s": 5})
+    for pod in range(14):
+        bed.attach(pod)
+    bed.clock.run_until(1)
+    assert np.isfinite(bed.column("reachable_all_s")[:14]).sum() == 13
+    assert bed.network.exhausted == 1
+    bed.clock.start(bed.network.detach(bed.nodes[0], 3))
+    bed.clock.run_until(6)
+    assert bed.column("reachable_all_s")[13] == pytest.approx(5, abs=0.01)
+
+
+def test_configuration_file_gives_the_range(tmp_path):
+    (tmp_path / "net.conflist").write_text(json.dumps({"cniVersion": "0.4.0", "name": "n", "plugins": [
+        {"type": "bridge", "ipam": {"type": "host-local", "subnet": "10.9.0.0/29"}}, {"type": "portmap"}]}))
+    bed = Bed({"cni": {"type": "bridge", **QUIET}, "cni_conf": "net.conflist"}, base_dir=str(tmp_path))
+    for pod in range(8):
+        bed.attach(pod)
+    bed.clock.run_until(1)
+    assert sorted(bed.column("address")[:8]) == [-1, -1, -1, 2, 3, 4, 5, 6]
+
+
+def test_a_block_is_announced_once_and_a_reflector_serves_peers_in_order():
+    bgp = BgpSpec(topology="reflectors")
+    bed = Bed({"cni": {"type": "calico-bgp", **QUIET}, "bgp": {"topology": "reflectors"}}, nodes=5000)
+    bed.attach(0), bed.attach(1)
+    bed.clock.run_until(5)
+    assert bed.network.spread.announced == 1
+    half, everybody = bed.column("reachable_50_s"), bed.column("reachable_all_s")
+    sending = 4999 * bgp.send_cpu_s
+    assert everybody[0] - half[0] == pytest.approx(sending / 2, rel=0.15)  # half of the time is hidden by Felix's own work
+    assert everybody[0] >= sending
+    assert everybody[1] < 0.1  # its block is known already: only its own node's chains
+
+
+def test_what_waits_goes_in_one_batch():
+    bed = Bed({"cni": {"type": "calico-bgp", "aggregate_blocks": False, **QUIET}, "bgp": {"topology": "reflectors"}}, nodes=5000)
+    for pod in range(200):
+        bed.attach(pod, pod % 4)
+    bed.clock.run_until(5)
+    assert bed.network.spread.announced == 200
+    assert bed.network.spread.batches <= 4
+    assert np.isfinite(bed.column("reachable_all_s")[:200]).all()
+
+
+def test_policies_wait_for_address_sets():
+    quiet = Bed({"cni": {"type": "calico-vxlan", **QUIET}}, nodes=1000)
+    strict = Bed({"cni": {"type": "calico-vxlan", **QUIET}, "policies": 10}, nodes=1000)
+    for bed in (quiet, strict):
+        bed.attach(0)
+        bed.clock.run_until(5)
+    assert strict.column("reachable_50_s")[0] > quiet.column("reachable_50_s")[0] + 10 * strict.spec.felix.set_member_s * 0.5
+
+
+def test_hidden_pods_are_never_reachable():
+    bed = Bed({"cni": "docker-bridge"}, nodes=2)
+    bed.attach(0)
+    bed.clock.run_until(5)
+    assert np.isnan(bed.column("reachable_50_s")[0])
+
+
+@pytest.mark.parametrize(("sets", "path", "words"), [
+    ({"network.pod_range": "172.16.0.0/12"}, "network.pod_range", "overlaps service_range"),
+    ({"network.cni": {"type": "flannel-vxlan", "mtu_bytes": 1500}}, "network.cni.mtu_bytes", "at most 1450"),
+    ({"network.pod_range": "10.244.0.0/16", "nodes.count": 300}, "network.pod_range", "256 subnets of /24 for 300 nodes"),
+    ({"network.cni": "flanel-vxlan"}, "network.cni", "did you mean 'flannel-vxlan'"),
+    ({"network.pod_range": "10.0.0.1/8"}, "network.pod_range", "without host bits"),
+])
+def test_refused(sets, path, words):
+    with pytest.raises(InputError) as error:
+        Scenario.load("quick", sets)
+    assert path in str(error.value)
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["calico-bgp", "flannel-vxlan", "calico-vxlan"])
+def test_reachable_columns_of_a_run(name):
+    pods = simulate(Scenario.load("quick", {"network.cni": name, "network.bgp.topology": "reflectors"})).pods
+    done = pods[pods["network_ready_s"].notna()]
+    assert len(done) > 50
+    order = done[["network_ready_s", "reachable_50_s", "reachable_90_s", "reachable_99_s", "reachable_all_s"]].to_numpy()
+    known = order[~np.isnan(order).any(axis=1)]
+    assert len(known) > 50
+    assert np.all(np.diff(known, axis=1) >= 0)
