@@ -152,6 +152,8 @@ MIN_NODES_FOR_INDEX = 64
 """Below this the full path is as fast."""
 CHANGE_COST_NODES = 110
 """Looking at one changed node costs about as much as this many nodes of the vectorised loop."""
+BUILD_COST_NODES = 60
+"""Building an index costs about this many nodes of the vectorised loop a node."""
 MIN_CHANGES = 16
 INDEX_BYTES_LIMIT = 128 * 2**20
 """Memory that indexes may take; beyond it the oldest is dropped."""
@@ -316,6 +318,7 @@ class Core:
             self._infos.append(info)
             self._takes.append(takes_of(info, self.nodes))
             self.tallies.register(info)
+            self.placements.reserve_specs(len(self._infos))
             self._ids[spec] = found
         return found
 
@@ -341,6 +344,7 @@ class Core:
             self._takes[spec], self.tallies.effects(spec), self._log, pod, spec, node,
         )  # fmt: skip
         places.start_s[pod] = start_s
+        places.of_spec[spec] += 1
         places.count += 1
 
     def remove(self, pod: int) -> None:
@@ -352,6 +356,7 @@ class Core:
         unplace.fast(
             self.nodes.amounts, self.tallies.counts, places.pods, places.heads, self._takes[spec], effects, self._log, pod
         )
+        places.of_spec[spec] -= 1
         places.count -= 1
 
     def forget(self, pod: int) -> None:
@@ -467,7 +472,9 @@ class Core:
         self._streaks[spec] = (changes, streak)
         if self._unindexed.get(spec) is plan:
             return
-        if streak < STREAK_FOR_INDEX or leaves < MIN_NODES_FOR_INDEX or plan.walk is not None or plan.rejected:
+        # build once the full path has cost as much as a build does
+        enough = max(STREAK_FOR_INDEX, BUILD_COST_NODES * leaves // max(visited, 1)) if STREAK_FOR_INDEX else 0
+        if streak < enough or leaves < MIN_NODES_FOR_INDEX or plan.walk is not None or plan.rejected:
             return
         old = self._indexes.pop(spec, None)
         if old is not None:
@@ -499,7 +506,8 @@ class Core:
             return None
         info, old = self._infos[spec], self._plans.get(spec)
         plan = old
-        if old is None or old.inputs != planner.inputs(info, nodes, tallies, cluster):
+        same = old is not None and old.inputs == planner.inputs(info, nodes, tallies, cluster)
+        if old is None or not same or not tallies.hold(old.slots):
             plan = planner.plan(self.cycle(spec), self.order.rows())
             if plan is None:
                 return None

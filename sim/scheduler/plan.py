@@ -25,7 +25,14 @@ from sim.scheduler.plugins.selector_spread import SelectorSpread
 from sim.scheduler.plugins.taint_toleration import TaintToleration
 from sim.scheduler.pod_info import PodInfo
 from sim.scheduler.requests import DEFAULTS, pod_requests, scored_requests_1_20
-from sim.scheduler.tallies import ConflictingPorts, MatchingAllTerms, RepellingTerms, Tallies, own_term_matches
+from sim.scheduler.tallies import (
+    ConflictingPorts,
+    MatchingAllTerms,
+    RepellingTerms,
+    Tallies,
+    TallyKey,
+    own_term_matches,
+)
 from sim.state.nodes import CPU, MEMORY, NodeTable
 
 _PLACEMENT_FILTERS = (NodePorts, NodeResourcesFit, PodTopologySpread, InterPodAffinity)
@@ -82,6 +89,8 @@ class Plan:
     """Of the node table, when the plan was made: domains are only comparable within one."""
     inputs: tuple[Hashable, ...] = ()
     """What the plan was made from (`Planner.inputs`)."""
+    slots: tuple[tuple[TallyKey, int], ...] = ()
+    """The tallies it reads, and where they were."""
     stamp: int = -1
     """The sum of the versions at which `inputs` was last found the same."""
 
@@ -108,7 +117,14 @@ class _Tables:
     rules: list[list[int]] = field(default_factory=list)
     soft: list[list[int]] = field(default_factory=list)
     points: list[list[int]] = field(default_factory=list)
+    slots: list[tuple[TallyKey, int]] = field(default_factory=list)
     room: int = 0
+
+    def slot(self, key: TallyKey) -> int:
+        """The slot of a tally, noted down."""
+        found = self.tallies.slot(key)
+        self.slots.append((key, found))
+        return found
 
     def mask(self, rows: np.ndarray) -> int:
         for index, known in enumerate(self.masks):
@@ -207,6 +223,7 @@ class Planner:
             plain,
             max(tables.room, 1),
             nodes.label_version,
+            slots=tuple(tables.slots),
         )
 
     # -- filters -------------------------------------------------------------------------------------------------
@@ -235,7 +252,7 @@ class Planner:
     def _rules(self, tables: _Tables, cycle: Cycle) -> None:
         pod, tallies = cycle.pod, cycle.tallies
         if pod.host_ports and self._filter(NodePorts) is not None:
-            slot = tallies.slot(ConflictingPorts(pod.host_ports))
+            slot = tables.slot(ConflictingPorts(pod.host_ports))
             tables.rules.append([fused.OCCUPIED, 0, slot, 0, 0, 0, 0, 0, 0, 0, 0])
         spread = self._filter(PodTopologySpread)
         if isinstance(spread, PodTopologySpread):
@@ -243,11 +260,11 @@ class Planner:
         if self._filter(InterPodAffinity) is None:
             return
         for key in tallies.repelling_keys(pod):
-            self._rule(tables, fused.REPEL, key, tallies.slot(RepellingTerms(pod.group, pod, key)))
+            self._rule(tables, fused.REPEL, key, tables.slot(RepellingTerms(pod.group, pod, key)))
         for term in pod.required_anti:
-            self._rule(tables, fused.REPEL, term.key, tallies.slot(MatchingAllTerms((term,))))
+            self._rule(tables, fused.REPEL, term.key, tables.slot(MatchingAllTerms((term,))))
         for term in pod.required_affinity:
-            self._rule(tables, fused.ATTRACT, term.key, tallies.slot(MatchingAllTerms(pod.required_affinity)))
+            self._rule(tables, fused.ATTRACT, term.key, tables.slot(MatchingAllTerms(pod.required_affinity)))
 
     def _rule(
         self, tables: _Tables, kind: int, key: str, slot: int, founding: int = 0, counting: int = 0,
@@ -275,7 +292,7 @@ class Planner:
             if self._legacy:
                 counting = nodes.alive[: nodes.count].copy()
             self._rule(
-                tables, fused.HARD_SPREAD, constraint.key, cycle.tallies.slot(spread.matching(pod, constraint)),
+                tables, fused.HARD_SPREAD, constraint.key, tables.slot(spread.matching(pod, constraint)),
                 tables.mask(founding), tables.mask(counting), int(constraint.selector.matches(pod.labels)),
                 constraint.max_skew, constraint.min_domains,
             )  # fmt: skip
@@ -371,7 +388,7 @@ class Planner:
         domains = len(column.values)
         tables.soft.append(
             [
-                column.index, cycle.tallies.slot(spread.matching(cycle.pod, constraint)),
+                column.index, tables.slot(spread.matching(cycle.pod, constraint)),
                 int(constraint.key == HOSTNAME), domains, tables.mask(counting), constraint.max_skew - 1,
                 tables.segment(1 if constraint.key == HOSTNAME else domains),
             ]
@@ -387,7 +404,7 @@ class Planner:
             domains = len(column.values)
             tables.points.append(
                 [
-                    column.index, cycle.tallies.slot(tally), int(tables.unique(tally.key)), domains,
+                    column.index, tables.slot(tally), int(tables.unique(tally.key)), domains,
                     tables.segment(1 if tables.unique(tally.key) else domains),
                 ]
             )  # fmt: skip

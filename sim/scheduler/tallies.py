@@ -21,7 +21,7 @@ from sim.state.selectors import Selector
 if TYPE_CHECKING:
     from sim.state.placements import Placements
 
-COLUMN_BYTES_LIMIT = 256 * 2**20
+COLUMN_BYTES_LIMIT = 512 * 2**20
 """Memory that tally columns may take; beyond it the ones longest unused are dropped and counted again on demand."""
 
 
@@ -216,7 +216,7 @@ class Tallies:
         self._attracting: list[PodInfo] = []
         self._keys_of: dict[tuple[str, int], tuple[int, frozenset[str]]] = {}
         self.epoch = 0
-        """Counts the times that slots changed hands."""
+        """Counts the times that all columns were dropped."""
         self.version = 0
         """Counts what may make remembered slots and keys stale: slots that changed hands, new specs with terms."""
 
@@ -250,6 +250,15 @@ class Tallies:
         self._used[found] = self._clock
         return found
 
+    def hold(self, slots: tuple[tuple[TallyKey, int], ...]) -> bool:
+        """Are all these keys still in these slots? If so they count as used now."""
+        if any(self._slots.get(key) != slot for key, slot in slots):
+            return False
+        self._clock += 1
+        for _, slot in slots:
+            self._used[slot] = self._clock
+        return True
+
     def column(self, key: TallyKey) -> np.ndarray:
         """int32 sums of a key, one a node row (a view that the next new key may detach)."""
         slot = self.slot(key)
@@ -272,16 +281,17 @@ class Tallies:
     def recount(self, key: TallyKey) -> np.ndarray:
         """The slow twin: the sums of a key counted afresh over all placed pods."""
         places = self._placements
-        pods = places.placed()
-        if not key.counts_terminating:
-            pods = pods[places.terminating[pods] == 0]
-        specs = places.spec[pods]
-        weights = np.zeros(len(self._infos), np.int32)
-        for spec in np.flatnonzero(np.bincount(specs, minlength=1)):
+        weights = np.zeros(len(self._infos) + 1, np.int32)
+        for spec in np.flatnonzero(places.of_spec[: len(self._infos)]):
             weights[spec] = key.weight(self._infos[spec], self._cluster)
         sums = np.zeros(self.counts.shape[1], np.int32)
         if weights.any():
-            np.add.at(sums, places.node[pods], weights[specs])
+            # a pod that is not placed has spec -1, the last weight, which stays 0
+            counted = weights[places.spec]
+            if not key.counts_terminating:
+                counted[places.terminating > 0] = 0
+            pods = np.flatnonzero(counted)
+            np.add.at(sums, places.node[pods], counted[pods])
         return sums
 
     def known(self) -> list[TallyKey]:
@@ -336,32 +346,27 @@ class Tallies:
 
     def _create(self, key: TallyKey) -> int:
         limit = max(16, COLUMN_BYTES_LIMIT // (4 * self.counts.shape[1]))
-        if len(self._keys) >= limit:
-            self._drop_oldest(limit // 2)
-        slot = len(self._keys)
-        if slot == self.counts.shape[0]:
-            self.counts = np.concatenate([self.counts, np.zeros_like(self.counts)])
+        if len(self._keys) < limit:
+            slot = len(self._keys)
+            if slot == self.counts.shape[0]:
+                self.counts = np.concatenate([self.counts, np.zeros_like(self.counts)])
+            self._keys.append(key)
+            self._used.append(self._clock)
+        else:
+            slot = self._used.index(min(self._used))
+            self._give_up(slot)
+            self._keys[slot] = key
         self.counts[slot] = self.recount(key)
-        self._keys.append(key)
-        self._used.append(self._clock)
         self._slots[key] = slot
-        self._index(key, slot)
+        for entry in key.audience():
+            self._by_audience.setdefault(entry, []).append(slot)
         self._effects.clear()
         return slot
 
-    def _index(self, key: TallyKey, slot: int) -> None:
+    def _give_up(self, slot: int) -> None:
+        """Take a slot from its key, which will be counted again when it is asked for."""
+        key = self._keys[slot]
+        del self._slots[key]
         for entry in key.audience():
-            self._by_audience.setdefault(entry, []).append(slot)
-
-    def _drop_oldest(self, keep: int) -> None:
-        kept = sorted(sorted(range(len(self._keys)), key=lambda slot: -self._used[slot])[:keep])
-        self.counts[: len(kept)] = self.counts[kept]
-        self._keys = [self._keys[slot] for slot in kept]
-        self._used = [self._used[slot] for slot in kept]
-        self._slots = {key: slot for slot, key in enumerate(self._keys)}
-        self._by_audience.clear()
-        for slot, key in enumerate(self._keys):
-            self._index(key, slot)
-        self._effects.clear()
-        self.epoch += 1
+            self._by_audience[entry].remove(slot)
         self.version += 1

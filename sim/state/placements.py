@@ -27,6 +27,8 @@ class Placements:
         """status.startTime in seconds; preemption prefers young victims."""
         self.heads = np.full((2, nodes), -1, np.int32)
         """By node row: first and last pod of its list."""
+        self.of_spec = np.zeros(64, np.int64)
+        """Pods placed now, by spec id."""
 
     @property
     def spec(self) -> np.ndarray:
@@ -42,6 +44,11 @@ class Placements:
     def terminating(self) -> np.ndarray:
         """int32, 1 for a pod that has a deletion timestamp (a view)."""
         return self.pods[TERMINATING]
+
+    def reserve_specs(self, specs: int) -> None:
+        """Make room for this many spec ids."""
+        while specs > self.of_spec.shape[0]:
+            self.of_spec = np.concatenate([self.of_spec, np.zeros_like(self.of_spec)])
 
     def reserve(self, pod: int, node: int) -> None:
         """Make room for a pod id and a node row."""
