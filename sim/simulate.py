@@ -214,8 +214,10 @@ class Cluster:
         self.core.set_namespaces({name: dict(labels) for name, labels in self.load.namespaces})
         self.queue = queue_of(self.core, settings)
         client = self._client("system:kube-scheduler", settings.qps, settings.burst, "scheduler client", "scheduler")
-        self.scheduler = Scheduler(self.clock, spec, settings, self.machines[spec.machine], self.core, self.queue, self.pods, self.load.templates,
-                                   client, Aggregate(self.clock, self.api, "system:kube-scheduler"), self._pod_bound, self.pod_control.delete)
+        self.scheduler = Scheduler(self.clock, spec, settings, self.machines[spec.machine], self.core, self.queue,
+                                   self.pods, self.load.templates,
+                                   client, Aggregate(self.clock, self.api, "system:kube-scheduler"), self._pod_bound,
+                                   self.pod_control.delete)
         self.schedulers = None
         if spec.replicas > 1:
             stored, rng = LeaseObject(), streams("scheduler.leader_election")
@@ -250,7 +252,8 @@ class Cluster:
 
         self.kubelets.workers = PodWorkers(
             clock, spec, scenario.runtime, self.network, self.registry, pods, client,
-            StatusManager(spec.status_period_s, client, namespace_of, self.watch.publish), self.node_events, streams, images_of=lambda pod: images[template_of[pod]],
+            StatusManager(spec.status_period_s, client, namespace_of, self.watch.publish), self.node_events, streams,
+            images_of=lambda pod: images[template_of[pod]],
             containers_of=lambda pod: len(containers[template_of[pod]]), namespace_of=namespace_of,
             grace_s=lambda pod: load.templates[template_of[pod]].termination_grace_s,
             on_running=self._pod_running, heard_running=self._hear_running, heard_finished=self._hear_finished, on_gone=self._pod_gone)

@@ -13,12 +13,12 @@ from sim.apiserver.authorization import Rbac
 from sim.apiserver.flow_control import MaxInFlight
 from sim.apiserver.quota import Quota
 from sim.apiserver.request import Operation
+from sim.apiserver.request_log import RequestLog
 from sim.apiserver.spec import ApiServerSpec
 from sim.engine.batcher import Batcher
 from sim.engine.clock import Clock
 from sim.engine.machine import Machine
 from sim.etcd.router import EtcdRouter
-from sim.apiserver.request_log import RequestLog
 
 KEYS = {"POST": 1, "DELETE": -1}
 """Objects that a request adds to the database, by verb; the others change one that is there."""

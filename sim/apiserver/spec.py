@@ -17,7 +17,8 @@ class AuthenticationSpec(Spec):
     certificate_cpu_s: float = param(1.0e-5, "per request on an open TLS connection: read the verified chain's subject",
                                      source="our estimate; the verification itself falls on the connection", unverified=True, ge=0, le=0.1)
     token_cpu_s: float = param(1.5e-5, "per request: hash and look up the bearer token",
-                               source="our estimate: token GETs cost no more than certificate GETs within noise", unverified=True, ge=0, le=0.1)
+                               source="our estimate: token GETs cost no more than certificate GETs within noise",
+                               unverified=True, ge=0, le=0.1)
 
 
 class AuthorizationSpec(Spec):
@@ -33,7 +34,8 @@ class FlowControlSpec(Spec):
     """How many requests may be served at a time; the rest is answered 429 at once and retried by the client."""
 
     max_in_flight: int = param(400, "seats for reading requests", source="Kubernetes 1.20 source, API server defaults", ge=1, le=100_000)
-    max_mutating_in_flight: int = param(200, "seats for writing requests", source="Kubernetes 1.20 source, API server defaults", ge=1, le=100_000)
+    max_mutating_in_flight: int = param(200, "seats for writing requests",
+                                        source="Kubernetes 1.20 source, API server defaults", ge=1, le=100_000)
     retry_after_s: float = param(1.0, "Retry-After of a 429 answer", source="Kubernetes 1.20 source, max-in-flight filter", gt=0, le=60)
 
 
@@ -46,7 +48,8 @@ class ApiServerSpec(Spec):
     patch_cpu_s: float = param(2.3e-3, "one PATCH: read, merge, validate, encode", source=MEASURED, ge=0, le=1)
     bind_cpu_s: float = param(1.5e-3, "one binding: read the pod, set its node, write", source="as a POST of the same size", ge=0, le=1)
     delete_cpu_s: float = param(1.5e-3, "one DELETE", source="as a POST of the same size", ge=0, le=1)
-    lease_cpu_s: float = param(6.0e-4, "one PUT of a Lease, a small object", source="our measurement of idle kubelets: 50 nodes' heartbeats", ge=0, le=1)
+    lease_cpu_s: float = param(6.0e-4, "one PUT of a Lease, a small object",
+                               source="our measurement of idle kubelets: 50 nodes' heartbeats", ge=0, le=1)
     watch_event_cpu_s: float = param(8.0e-5, "encode and send one event to one watcher",
                                      source="our measurement: 0.08 ms a watcher and JSON event, Kubernetes 1.20.2", ge=0, le=1)
     watch_latency_s: float = param(2.0e-4, "network and client decoding of one event", unverified=True, ge=0, le=10)

@@ -18,4 +18,5 @@ class RegistrySpec(Spec):
 
     bandwidth_bytes_per_s: float = param(1.25e9, "what its interface sends, shared fairly by all pulls (10 Gbit/s)", gt=0, le=1e13)
     request_s: float = param(0.05, "manifest and token round trips before the first byte", unverified=True, ge=0, le=60)
-    unpack_bytes_per_s: float = param(1.0e8, "decompression and unpacking on one core of the node, compressed bytes", unverified=True, gt=0, le=1e12)
+    unpack_bytes_per_s: float = param(1.0e8, "decompression and unpacking on one core of the node, compressed bytes",
+                                      unverified=True, gt=0, le=1e12)

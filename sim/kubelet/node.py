@@ -19,8 +19,24 @@ from sim.kubelet.spec import KubeletSpec
 class Node:
     """One node with its kubelet's state. Made when its first pod arrives: an idle node costs nothing."""
 
-    __slots__ = ("_samplers", "_streams", "clock", "client_limit", "images", "index", "machine", "name", "network_lock",
-                 "ports", "pull_lock", "pulls", "relist_phase_s", "rules_lock", "status_lock", "status_phase_s")
+    __slots__ = (
+        "_samplers",
+        "_streams",
+        "client_limit",
+        "clock",
+        "images",
+        "index",
+        "machine",
+        "name",
+        "network_lock",
+        "ports",
+        "pull_lock",
+        "pulls",
+        "relist_phase_s",
+        "rules_lock",
+        "status_lock",
+        "status_phase_s",
+    )
 
     def __init__(self, clock: Clock, index: int, name: str, cores: float, spec: KubeletSpec, streams: Streams,
                  samplers: dict[str, Sampler], relist_phase_s: float, status_phase_s: float) -> None:

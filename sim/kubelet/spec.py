@@ -18,7 +18,7 @@ class KubeletSpec(Spec):
     relist_period_s: float = param(1.0, "PLEG relist period; the phase differs from node to node", source=K20, gt=0, le=3600)
     status_period_s: float = param(10.0, "status manager's batch period; the phase differs from node to node", source=K20, gt=0, le=3600)
     reclaim_s: float = param(1.9, "from a deleted pod's terminated status until its volumes and cgroup are gone, so that it may be removed",
-                             source="our measurement of Kubernetes 1.20.2: deletion takes 2.4 s + uniform(0, 10 s), 0.5 s of it PLEG", ge=0, le=600)
+                             source="our measurement of Kubernetes 1.20.2: deletion takes 2.4 s + uniform(0, 10 s)", ge=0, le=600)
     volume_poll_s: float = param(0.3, "poll period while waiting for volumes", source="Kubernetes 1.20 source, volume manager", gt=0, le=60)
     lease_period_s: float = param(10.0, "renewal period of the node's lease", source=K20, gt=0, le=3600)
     dispatch_cpu_s: float = param(5.0e-4, "sync loop and dispatch to a pod worker, on the node", unverified=True, ge=0, le=10)

@@ -16,10 +16,12 @@ from sim.kubelet.node import Node
 class StatusManager:
     """Reads the pod, then patches its status: two requests under the kubelet's client rate limit.
 
-    period_s: of its batches. client: the nodes' credentials; each node's own limit is its `client_limit`. publish: tells the watchers of the change.
+    period_s: of its batches. client: the nodes' credentials; each node's own limit is its `client_limit`. publish: tells the
+    watchers of the change.
     """
 
-    def __init__(self, period_s: float, client: Client, namespace_of: Callable[[int], str], publish: Callable[[int, Handler | None, int], None]) -> None:
+    def __init__(self, period_s: float, client: Client, namespace_of: Callable[[int], str],
+                 publish: Callable[[int, Handler | None, int], None]) -> None:
         self._period_s = period_s
         self._client = client
         self._namespace_of = namespace_of

@@ -31,8 +31,8 @@ def collect(cluster: Cluster, seed: int, replication: int, complete: bool) -> Ru
         requests=cluster.requests.columns(),
         request_kinds=[RequestKind(op.verb, op.resource, op.scope, client, code) for op, client, code in cluster.requests.kinds()],
         nodes=_nodes(cluster), series=series, series_columns=[_series_column(name) for name in series if name != "time_s"],
-        resources=_resources(cluster, series), fsyncs=_fsyncs(cluster), reasons=reasons, unschedulable_text=text, counters=_counters(cluster),
-        notes=_notes(cluster),
+        resources=_resources(cluster, series), fsyncs=_fsyncs(cluster), reasons=reasons, unschedulable_text=text,
+        counters=_counters(cluster), notes=_notes(cluster),
     )
 
 
@@ -178,8 +178,10 @@ def _notes(cluster: Cluster) -> list[str]:
     notes = []
     load = cluster.load
     if load.refused:
-        notes.append(f"{len(load.refused)} of {load.rows_read} input rows were left out, for example {load.refused[0].where}: {load.refused[0].reason}")
+        notes.append(f"{len(load.refused)} of {load.rows_read} input rows were left out, "
+                     f"for example {load.refused[0].where}: {load.refused[0].reason}")
     if cluster.unlisted_images:
         names = sorted(cluster.unlisted_images)
-        notes.append(f"{len(names)} images that pods name are not in the scenario's `images` and were taken to be on every node, for example {names[0]}")
+        notes.append(f"{len(names)} images that pods name are not in the scenario's `images` "
+                     f"and were taken to be on every node, for example {names[0]}")
     return notes

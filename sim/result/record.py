@@ -73,7 +73,8 @@ class RunRecord:
     """One a pod spec: namespace, cpu_millicores, memory_bytes, images, ..."""
     tenants: list[str]
     requests: dict[str, np.ndarray]
-    """time_s (f8, when answered), latency_s (f4), kind (i2, index into request_kinds), count (i4: 1, or the requests of an aggregated tick)."""
+    """time_s (f8, when answered), latency_s (f4), kind (i2, index into request_kinds), count (i4: 1, or the
+    requests of an aggregated tick)."""
     request_kinds: list[RequestKind]
     nodes: dict[str, Any]
     """One row a node: name, pool, zone, and for each resource allocatable_*, requested_* at the end (cpu in millicores, memory

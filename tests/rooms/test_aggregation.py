@@ -6,12 +6,12 @@ import sys
 
 import numpy as np
 import pytest
-from tests.worked.scenarios import EXACT, load_of
 
 from sim.apiserver.request import RENEW_LEASE
 from sim.scenario import Scenario
 from sim.simulate import Cluster, Streams
 from sim.workload import AppKind
+from tests.worked.scenarios import EXACT, load_of
 
 NODES = 1000
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from tests.worked.scenarios import exact, load_of
 
 from sim.base.errors import InvariantError
 from sim.base.rand import Streams
@@ -13,6 +12,7 @@ from sim.invariants import check_invariants
 from sim.simulate import Cluster
 from sim.state.pods import Phase
 from sim.workload import AppKind
+from tests.worked.scenarios import exact, load_of
 
 
 @pytest.fixture

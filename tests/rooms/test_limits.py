@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.worked.scenarios import MS, exact, load_of
 
 from sim.base.rand import Streams
 from sim.engine.program import PIECE_S
@@ -12,6 +11,7 @@ from sim.result.result import Result
 from sim.scenario import Scenario
 from sim.simulate import Cluster, simulate
 from sim.workload import AppKind
+from tests.worked.scenarios import MS, exact, load_of
 
 
 def steady(rate_per_s: float, pods: int, start_s: float = 1.0) -> tuple[tuple[float, AppKind, int], ...]:

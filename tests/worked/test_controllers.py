@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.worked.scenarios import MS, exact, load_of
 
 from sim.simulate import simulate
 from sim.state.pods import Phase
 from sim.workload import AppKind
+from tests.worked.scenarios import MS, exact, load_of
 
 PUT = 3.5 * MS
 CREATE = 10 * MS + PUT

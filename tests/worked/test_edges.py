@@ -6,10 +6,10 @@ from math import inf
 
 import numpy as np
 import pytest
-from tests.worked.scenarios import exact, load_of
 
 from sim.simulate import simulate
 from sim.workload import AppKind
+from tests.worked.scenarios import exact, load_of
 
 
 def phases(result) -> dict[str, int]:

@@ -6,12 +6,12 @@ from math import ceil, floor
 
 import numpy as np
 import pytest
-from tests.worked.scenarios import MS, exact, load_of
 
 from sim.base.rand import Streams
 from sim.simulate import Cluster, simulate
 from sim.state.pods import Phase
 from sim.workload import AppKind
+from tests.worked.scenarios import MS, exact, load_of
 
 STEPS = {"namespace_s": 6 * MS, "veth_s": 4 * MS, "ipam_s": 1 * MS, "attach_s": 1 * MS, "links_up_s": 1 * MS, "address_s": 1 * MS,
          "routes_s": 1 * MS, "port_s": 0, "noise": 1}
