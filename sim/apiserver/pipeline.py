@@ -20,9 +20,6 @@ from sim.engine.clock import Clock
 from sim.engine.machine import Machine
 from sim.etcd.router import EtcdRouter
 
-KEYS = {"POST": 1, "DELETE": -1}
-"""Objects that a request adds to the database, by verb; the others change one that is there."""
-
 Charge = tuple[Quota, dict[str, int]]
 
 
@@ -81,7 +78,9 @@ class ApiServer:
             if operation.reads:
                 error = yield self._etcd.of(operation.resource).range(served * operation.reads)
             if operation.writes and not error:
-                error = yield self._etcd.of(operation.resource).put(served * operation.writes)
+                error = yield self._etcd.of(operation.resource).put(
+                    served * operation.writes, keys=served * operation.keys,
+                    size_bytes=served * operation.writes * self._etcd.object_bytes(operation.resource))
             self._log.add(operation, user, 500 if error else 200, stored_s - each_s, served)
             if error:
                 served = 0
@@ -109,7 +108,8 @@ class ApiServer:
             if error:
                 return 500
         if operation.writes:
-            error = yield self._etcd.of(operation.resource).put(operation.writes, keys=KEYS.get(operation.verb, 0))
+            error = yield self._etcd.of(operation.resource).put(
+                operation.writes, keys=operation.keys, size_bytes=operation.writes * self._etcd.object_bytes(operation.resource))
             if error:
                 return 500
         return 201 if operation.verb == "POST" else 200

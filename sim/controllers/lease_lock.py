@@ -13,7 +13,7 @@ from sim.controllers.leader_election import Record
 
 GET_LOCK = Operation("GET", "leases", "get_cpu_s", reads=1)
 UPDATE_LOCK = Operation("PUT", "leases", "lease_cpu_s", reads=1, writes=1)
-CREATE_LOCK = Operation("POST", "leases", "lease_cpu_s", writes=1)
+CREATE_LOCK = Operation("POST", "leases", "lease_cpu_s", writes=1, keys=1)
 NAMESPACE = "kube-system"
 
 

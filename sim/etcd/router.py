@@ -18,6 +18,8 @@ class EtcdRouter:
 
     def __init__(self, groups: Mapping[str, Etcd], spec: EtcdSpec) -> None:
         self._main = groups[MAIN]
+        self._object_bytes = spec.object_bytes
+        self._usual_bytes = spec.usual_object_bytes
         self._of = {resource: groups[name] for name, group in spec.groups.items() for resource in group.resources}
 
     def of(self, resource: str) -> Etcd:
@@ -25,6 +27,10 @@ class EtcdRouter:
         if not self._of:
             return self._main
         return self._of.get(resource.partition("/")[0], self._main)
+
+    def object_bytes(self, resource: str) -> int:
+        """Usual size of an object of a resource, or of the one that a subresource belongs to."""
+        return self._object_bytes.get(resource.partition("/")[0], self._usual_bytes)
 
 
 def etcd_groups(clock: Clock, spec: EtcdSpec, machines: Mapping[str, Machine], fsync_s: Mapping[str, Distribution],

@@ -52,10 +52,16 @@ class EtcdSpec(Spec):
     snapshot_bytes_per_s: float = param(1.25e8, "how fast a snapshot of the database is sent and loaded",
                                         source="our estimate: 1 Gbit/s", unverified=True, gt=0, le=1e12)
 
-    object_bytes: int = param(1_500, "size of an object in a write that does not say", source="our estimate: Leases 300 B, pods 4 kB",
-                              unverified=True, ge=0, le=1_500_000)
+    object_bytes: dict[str, int] = param({"leases": 300, "pods": 4_000, "nodes": 15_000, "events": 800},
+                                         "size of an object as stored, by resource",
+                                         source="Kubernetes SIG Scalability: Leases 300 B, nodes 15 to 20 kB; pods 4 kB in a 2025 test; "
+                                         "events: our estimate")
+    usual_object_bytes: int = param(1_500, "size of an object of any other resource", source="our estimate", unverified=True,
+                                    ge=0, le=1_500_000)
     max_request_bytes: int = param(1_572_864, "larger requests are refused", source=CONFIG, ge=1, le=10**9)
-    quota_bytes: int = param(2 * 1024**3, "database size at which writes are refused until space is freed", source=CONFIG, ge=1, le=10**13)
+    quota_bytes: int = param(8 * 1024**3, "database size at which writes are refused until space is freed",
+                             source="etcd operations guide: suggested maximum, usual in production; etcd's own default is 2 GiB",
+                             ge=1, le=10**13)
     backend_period_s: float = param(0.1, "the database is committed to disk this often", source=SERVER, gt=0, le=60)
     backend_writes: int = param(10_000, "or after this many writes", source=SERVER, ge=1, le=10**8)
     backend_commit_s: Dist = param(Lognormal(median=0.0008, sigma=0.4, maximum=1.0), "time of one commit; nothing is applied meanwhile",
@@ -91,6 +97,10 @@ class EtcdSpec(Spec):
 
     @model_validator(mode="after")
     def _consistent(self) -> EtcdSpec:
+        for resource, size_bytes in self.object_bytes.items():
+            if not 0 <= size_bytes <= self.max_request_bytes:
+                raise ValueError(f"object_bytes of '{resource}' ({size_bytes}) must be from 0 to max_request_bytes "
+                                 f"({self.max_request_bytes})")
         for size in (len(self.machines), *(len(group.machines) for group in self.groups.values())):
             if self.learners >= size:
                 raise ValueError(f"a group of {size} members cannot have {self.learners} learners; at least one must vote")

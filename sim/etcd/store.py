@@ -78,7 +78,7 @@ class Etcd:
         the usual size. member: the one the client is connected to, instead of the scenario's choice.
         """
         spec = self.spec
-        size = size_bytes or count * spec.object_bytes
+        size = size_bytes or count * spec.usual_object_bytes
         event = Event(self._clock)
         if size > count * spec.max_request_bytes:
             return self._refuse(event, TOO_LARGE)

@@ -151,7 +151,7 @@ def test_costs_of_one_write():
 
 
 def test_refusals():
-    clock, etcd = group(1, quota_bytes=10_000, object_bytes=4_000)
+    clock, etcd = group(1, quota_bytes=10_000, usual_object_bytes=4_000)
     ends = write_at(clock, etcd, [0.01, 0.02, 0.03, 0.04], keys=1)
     large = write_at(clock, etcd, [0.05], size_bytes=2e6)
     freed = write_at(clock, etcd, [0.06], keys=-1)
@@ -164,7 +164,7 @@ def test_refusals():
 
 
 def test_the_space_alarm_stays_until_it_is_disarmed_after_defragmentation():
-    clock, etcd = group(1, quota_bytes=10_000, object_bytes=4_000, compaction_period_s=5.0, defragment_period_s=9.0)
+    clock, etcd = group(1, quota_bytes=10_000, usual_object_bytes=4_000, compaction_period_s=5.0, defragment_period_s=9.0)
     ends = write_at(clock, etcd, [0.01, 0.02, 0.03, 6.0, 9.5])
     clock.run_until(10.0)
     # three updates of one key's size: two fit; compaction frees pages, but the file and the alarm stay until 9 s

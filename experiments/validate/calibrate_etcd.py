@@ -1,0 +1,122 @@
+"""How the etcd costs of the calibrations were found: `python -m experiments.validate.calibrate_etcd [CALIBRATION]`.
+
+Least squares over the benchmark's rows with one client alone: latency, CPU of members and client, mean fsync, system
+time. One client cannot tell cheap requests that are woken dearly from dear ones that are woken cheaply, so three values
+are held near what is known from elsewhere: the disk's and the CPU's part of a bare fdatasync, and what handling one
+request costs. The last is tried at several levels, and the level that fits the one-client rows best is kept.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from experiments.validate.control_plane import etcd_rows, is_calibration_row
+from experiments.validate.etcd_bench import LoadGeneratorSpec, Outcome, Setup, run
+from sim.base.rand import Constant, Distribution, Lognormal
+from sim.etcd.spec import EtcdSpec
+
+US = 1e-6
+VARIATION = Lognormal(median=float(np.exp(-(0.75**2) / 2)), sigma=0.75)
+"""Of a piece of work, mean 1: gives the one-client rows' p90/p50 and p99/p50."""
+TIGHT, LOOSE = 0.05, 0.3
+"""Relative standard errors: of a measured figure, and of what is known from elsewhere."""
+LEVELS = (1.0, 1.5, 2.2)
+"""Tried for the cost of handling a request: 45 us at the server and 27 us at the client, times this."""
+NAMES = ("wake", "spin", "request", "batch", "fsync_cpu", "disk", "client_wake", "client_spin", "client_request", "append", "message")
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What holds for a series beside its rows."""
+
+    speed: float
+    """Cost of the same work against the quieter series, by three-member puts with one client."""
+    disk_us: float
+    fsync_cpu_us: float
+    members_of_puts: tuple[int, ...]
+    """Rows of puts that met the normal disk."""
+
+
+KNOWN = {
+    "measured-1.20-2core": Known(1.0, 55.0, 55.0, (1, 3)),
+    "measured-1.20-2core-noisy": Known(1.4, 80.0, 110.0, (3,)),
+}
+
+
+def specs(values: dict[str, float]) -> tuple[EtcdSpec, Distribution, LoadGeneratorSpec]:
+    """Members, disk and client with costs in microseconds."""
+    etcd = EtcdSpec(
+        wake_cpu_s=values["wake"] * US, spin_s=values["spin"] * US, cpu_factor=VARIATION, put_cpu_s=values["request"] / 2 * US,
+        reply_cpu_s=values["request"] / 2 * US, range_cpu_s=values["request"] * US, batch_cpu_s=values["batch"] * US,
+        fsync_cpu_s=values["fsync_cpu"] * US, append_cpu_s=values["append"] * US, append_put_cpu_s=0.0,
+        message_cpu_s=values["message"] * US, log_byte_s=0.0, member_rtt_s=50 * US, backend_commit_s=Constant(value=1e-3))
+    client = LoadGeneratorSpec(wake_cpu_s=values["client_wake"] * US, spin_s=values["client_spin"] * US, cpu_factor=VARIATION,
+                               request_cpu_s=values["client_request"] * US)
+    return etcd, Lognormal(median=values["disk"] * US, sigma=0.35), client
+
+
+def _rows(series: str, members_of_puts: Iterable[int]) -> list[tuple[Setup, dict[str, float]]]:
+    """The rows to fit, each with its measured figures, in seconds."""
+    found = []
+    for setup, repetitions in etcd_rows(series):
+        if not is_calibration_row(setup) or (setup.op == "put" and setup.members not in members_of_puts):
+            continue
+        figures = {
+            "latency": np.mean([row["latency_s"]["mean"] for row in repetitions]),
+            "etcd": np.mean([row["cpu_us_per_op"]["etcd"] for row in repetitions]) * US,
+            "client": np.mean([row["cpu_us_per_op"]["loadgen"] for row in repetitions]) * US,
+            "system": np.mean([row["cpu_us_per_op"]["etcd.sys"] for row in repetitions]) * US,
+        }
+        if setup.op == "put":
+            name = "etcd_disk_wal_fsync_duration_seconds"
+            figures["fsync"] = np.mean([row["etcd_histograms"][name]["leader"]["mean_s"] for row in repetitions])
+        found.append((setup, {key: float(value) for key, value in figures.items()}))
+    return found
+
+
+def _misses(outcome: Outcome, setup: Setup, figures: dict[str, float], values: dict[str, float]) -> list[float]:
+    pairs = [(float(outcome.latency_s.mean()), figures["latency"]), (outcome.etcd_cpu_s, figures["etcd"]),
+             (outcome.client_cpu_s, figures["client"])]
+    misses = [np.log(simulated / measured) / TIGHT for simulated, measured in pairs]
+    if setup.op == "put":
+        misses.append(np.log(outcome.fsync_s / figures["fsync"]) / TIGHT)
+    if setup.members == 1 and setup.op in ("put", "getser"):  # one or two wake-ups, and the log write's system call
+        system_us = 2 * values["wake"] + values["fsync_cpu"] if setup.op == "put" else values["wake"]
+        misses.append(np.log(system_us * US / figures["system"]) / (2 * TIGHT))
+    return misses
+
+
+def fit(series: str, level: float) -> tuple[float, dict[str, float]]:
+    """(cost, values in microseconds) of the best fit when handling a request costs `level` times the usual."""
+    from scipy.optimize import least_squares
+
+    known, rows = KNOWN[series], _rows(series, KNOWN[series].members_of_puts)
+    held = {"request": (45 * level * known.speed, TIGHT), "client_request": (27 * level * known.speed, TIGHT),
+            "disk": (known.disk_us, LOOSE), "fsync_cpu": (known.fsync_cpu_us, LOOSE)}
+
+    def misses(logs: np.ndarray) -> np.ndarray:
+        values = dict(zip(NAMES, np.exp(logs).tolist(), strict=True))
+        etcd, disk, client = specs(values)
+        found = [miss for setup, figures in rows
+                 for miss in _misses(run(setup, etcd, disk, client, seconds=0.5, warm_up_s=0.02), setup, figures, values)]
+        return np.array(found + [np.log(values[name] / value) / error for name, (value, error) in held.items()])
+
+    start = [60.0, 30.0, held["request"][0], 20.0, 60.0, 55.0, 60.0, 60.0, held["client_request"][0], 40.0, 15.0]
+    best = least_squares(misses, np.log(start), diff_step=0.05, max_nfev=12)
+    return float(best.cost), dict(zip(NAMES, np.exp(best.x).tolist(), strict=True))
+
+
+def main() -> None:
+    """Print the fits of one calibration's series, or of all, best first."""
+    for series in sys.argv[1:] or KNOWN:
+        fits = sorted(((*fit(series, level), level) for level in LEVELS), key=lambda found: found[0])
+        for cost, values, level in fits:
+            print(series, f"level {level:g}: cost {cost:.1f};", ", ".join(f"{name} {value:.3g} us" for name, value in values.items()))
+
+
+if __name__ == "__main__":
+    main()
