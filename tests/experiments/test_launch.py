@@ -131,7 +131,7 @@ def test_killed_in_the_middle_it_goes_on_and_leaves_the_same_bytes(tmp_path):
     code = (
         "import sys, sim, experiments\n"
         "if __name__ == '__main__':\n"
-        f"    sweep = experiments.Sweep(sim.Scenario.load('quick'), axes={{'{RATE}': [2, 20, 40]}}, replications=4)\n"
+        f"    sweep = experiments.Sweep(sim.Scenario.load('quick'), axes={{'{RATE}': [2, 4, 6]}}, replications=6)\n"
         "    experiments.run(sweep, sys.argv[1], workers=2 if sys.argv[2:] else 0, quiet=True)\n"
     )
     script = tmp_path / "sweep.py"
@@ -144,11 +144,11 @@ def test_killed_in_the_middle_it_goes_on_and_leaves_the_same_bytes(tmp_path):
     broken.send_signal(signal.SIGKILL)
     broken.wait()
     kept = len(list((tmp_path / "killed").glob("*/*/manifest.json")))
-    assert 2 <= kept < 12
+    assert 2 <= kept < 18
     for folder in ("killed", "whole"):
         subprocess.run([sys.executable, script, tmp_path / folder], env=environment, check=True)
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
-    assert len(experiments.open(tmp_path / "killed").table) == 12
+    assert len(experiments.open(tmp_path / "killed").table) == 18
 
 
 def test_workers_end_when_their_parent_is_killed(tmp_path):
@@ -267,13 +267,8 @@ def test_ctrl_c_keeps_what_is_whole(done, tmp_path, monkeypatch):
                 raise KeyboardInterrupt
             return fn(task)
 
-    class ThenRaised(Interrupted):
-        def submit(self, fn, /, *args, **kwargs):
-            future = super().submit(fn, *args, **kwargs)
-            return future
-
     with pytest.raises(KeyboardInterrupt):
-        experiments.run(small(), tmp_path / "out", on=ThenRaised(), quiet=True)
+        experiments.run(small(), tmp_path / "out", on=Interrupted(), quiet=True)
     assert (experiments.open(tmp_path / "out").table["status"] == "done").sum() == 2
     experiments.run(small(), tmp_path / "out", workers=0, quiet=True)
     assert contents(tmp_path / "out") == contents(done.path)
@@ -369,9 +364,6 @@ def test_a_dask_cluster_leaves_the_same_bytes_although_a_worker_is_killed(done, 
     distributed = pytest.importorskip("distributed", reason="needs the extra 'cluster'")
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
         victim = next(iter(cluster.workers.values())).pid
-
-        class Kills(Immediate):
-            """Kills a worker when the first run is on its way."""
 
         with distributed.Client(cluster) as client:
             executor = client.get_executor(pure=False)
