@@ -46,6 +46,8 @@ CONTROL_PLANE = ("apiserver", "etcd", "scheduler", "controllers")
 
 MATERIAL_SHARE = 0.05
 """A resource whose waiting costs at least this share of the start-up time limits it."""
+AT_LIMIT = 0.98
+"""Share of a client's rate over a sampling period from which it counts as used up: its first token may come late in it."""
 NEAR_LIMIT = 0.8
 """Mean utilisation from which a resource is close to its end."""
 REST = "between stages"
@@ -138,10 +140,27 @@ def _serves(stat: ResourceStat, stage: str, room: str) -> bool:
     )
 
 
+def _paced_s(record: RunRecord, stat: ResourceStat) -> float:
+    """Seconds that pods spent in the stage 'controller' while `stat`, a controller's client, was at its rate limit.
+
+    A controller asks for the next pods only when those before them are stored, so most of what its client's limit holds
+    back never stands in the client's own queue. Of several controllers each is taken to hold back all of them.
+    """
+    used = record.series.get(f"{stat.name.replace(' ', '_')}_utilisation")
+    if stat.room != "controllers" or not stat.name.endswith("client") or used is None:
+        return 0.0
+    edges = np.concatenate([[0.0], record.series["time_s"]])
+    at_limit = np.concatenate([[0.0], np.cumsum((used >= AT_LIMIT) * np.diff(edges))])
+    columns = record.pods
+    started = measured_pods(record) & ~np.isnan(columns["watched_s"])
+    begin, end = columns["requested_s"][started], columns["post_sent_s"][started]
+    return float((np.interp(end, edges, at_limit) - np.interp(begin, edges, at_limit)).sum())
+
+
 def bottlenecks(record: RunRecord, stage_table: pd.DataFrame) -> pd.DataFrame:
     """One row a resource, the one that limits most first.
 
-    wait_per_pod_s: all waiting at it, spread over the pods that started. critical_path_share: the part of the pods'
+    wait_per_pod_s: all waiting at it or for it, spread over the pods that started. critical_path_share: the part of the pods'
     start-up time that this waiting can explain at most, never more than the stages that lean on it. stage: of a
     resource that limits, the stage whose mean its waiting matches best. Of two that limit the same stage the busier
     comes first: a lock held while its holder waits for a full link is only the link's shadow.
@@ -156,7 +175,7 @@ def bottlenecks(record: RunRecord, stage_table: pd.DataFrame) -> pd.DataFrame:
         leaning = [_serves(stat, stage, room) for stage, room in zip(parts.stage, parts.room, strict=True)]
         mine = parts[np.array(leaning, bool)]  # an empty list would select columns
         held = float((mine.mean_s * mine.pods).sum())
-        waiting = stat.mean_wait_s * stat.served
+        waiting = max(stat.mean_wait_s * stat.served, _paced_s(record, stat))
         share = min(waiting, held) / seconds if seconds > 0 else 0.0
         busy = stat.utilisation >= NEAR_LIMIT
         verdict = "limits" if share >= MATERIAL_SHARE else "near its limit" if busy else "has room"

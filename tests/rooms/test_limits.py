@@ -43,6 +43,19 @@ def test_bindings_wait_for_the_schedulers_client():
     assert limit["peak_utilisation"] == pytest.approx(1.0)
 
 
+def test_a_scale_up_waits_for_its_controllers_client():
+    """A Deployment of 400 replicas against 20 requests/s and a burst of 30 takes (400 - 30)/20 s: the client is what limits,
+    although the pods wait in the controller's sync and not at the client.
+    """
+    scenario = exact(controllers__qps=20, controllers__burst=30, sample_period_s=0.5)
+    result = simulate(scenario, load_of((1.0, AppKind.SERVICE, 400), cpu_millicores=1), seed=1)
+    sent = result.pods["post_sent_s"]
+    assert sent.max() - sent.min() == pytest.approx(370 / 20, abs=0.5)
+    limit = result.bottlenecks().iloc[0]
+    assert (limit["resource"], limit["verdict"], limit["stage"]) == ("replicaset-controller client", "limits", "controller")
+    assert limit["wait_per_pod_s"] == pytest.approx((sent - 1.0).mean(), rel=0.15)
+
+
 def test_who_finds_no_seat_comes_again_after_retry_after():
     """One writing seat and three POSTs at once: one is stored, two are told to come again, then one of those."""
     scenario = exact(apiserver__flow_control__max_mutating_in_flight=1, apiserver__flow_control__retry_after_s=7)
