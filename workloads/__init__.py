@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from workloads.kinds.manifests import FromManifests
     from workloads.kinds.openb import Openb
     from workloads.kinds.poisson import Poisson
+    from workloads.kinds.scheduler_perf import SchedulerPerf
     from workloads.kinds.steady import Steady
     from workloads.kinds.storm import Storm
     from workloads.kinds.synthetic import Stream, Synthetic
@@ -43,6 +44,7 @@ _HOMES = {
     "FromManifests": "kinds.manifests",
     "Openb": "kinds.openb",
     "Poisson": "kinds.poisson",
+    "SchedulerPerf": "kinds.scheduler_perf",
     "Steady": "kinds.steady",
     "Storm": "kinds.storm",
     "Stream": "kinds.synthetic",
@@ -66,6 +68,7 @@ __all__ = [
     "Openb",
     "PodApplication",
     "Poisson",
+    "SchedulerPerf",
     "ServiceApplication",
     "Shape",
     "Steady",

@@ -27,9 +27,9 @@ POLL_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """Post all pods of an application, so many at a time, and go on when the last is answered."""
+    """Post all pods of these applications, so many at a time, and go on when the last is answered."""
 
-    app: int
+    apps: tuple[int, ...]
     workers: int
 
 
@@ -124,16 +124,16 @@ class Script:
         return gone or bound or (attempted and self._pods.ids["attempts"][pod] > 0)
 
     def _post_all(self, step: Post) -> Generator[Event, Any, None]:
-        rows = self._rows[step.app]
-        for pod in rows:
+        turns = [(self._client_of(app), pod) for app in step.apps for pod in self._rows[app]]
+        for _, pod in turns:
             self._pods.times["requested_s"][pod] = self._clock._now
-        client, turns = self._client_of(step.app), iter(rows)
-        workers = [self._clock.start(self._post_in_turn(client, turns)) for _ in range(min(step.workers, len(rows)))]
+        left = iter(turns)
+        workers = [self._clock.start(self._post_in_turn(left)) for _ in range(min(step.workers, len(turns)))]
         if workers:
             yield AllOf(self._clock, workers)
 
-    def _post_in_turn(self, client: Client, turns: Iterator[int]) -> Generator[Event, Any, None]:
-        for pod in turns:
+    def _post_in_turn(self, left: Iterator[tuple[Client, int]]) -> Generator[Event, Any, None]:
+        for client, pod in left:
             yield from self._post(client, pod)
 
     def _post(self, client: Client, pod: int) -> Generator[Event, Any, bool]:
@@ -179,4 +179,3 @@ class Script:
                 if (yield from self._post(client, pod)):
                     held[place] = pod
             turn += 1
-

@@ -41,7 +41,7 @@ def test_a_dump_loads_to_an_equal_scenario(name: str, tmp_path: Path) -> None:
     assert scenario != scenario.replace({"seed": scenario.seed + 1})
 
 
-@pytest.mark.parametrize("name", [name for name in BUILT_IN if name != "openb"])
+@pytest.mark.parametrize("name", [name for name in BUILT_IN if name not in ("openb", "scheduler-perf")])
 def test_built_in_scenarios_can_run(name: str) -> None:
     Scenario.load(name).check()
 

@@ -21,6 +21,7 @@ DATA = Path(__file__).parent / "data"
 GIVEN: dict[str, dict[str, Any]] = {
     "openb": {"nodes_csv": str(DATA / "nodes.csv"), "pods_csv": str(DATA / "pods.csv")},
     "manifests": {"paths": [str(DATA / "shop.yaml")]},
+    "scheduler_perf": {"config": str(DATA / "scheduler_perf" / "performance-config.yaml")},
 }
 """What an entry needs, beside its defaults."""
 LARGEST_DEFAULT = 200_000
