@@ -152,7 +152,7 @@ MIN_NODES_FOR_INDEX = 64
 """Below this the full path is as fast."""
 CHANGE_COST_NODES = 110
 """Looking at one changed node costs about as much as this many nodes of the vectorised loop."""
-BUILD_COST_NODES = 60
+BUILD_COST_NODES = 40
 """Building an index costs about this many nodes of the vectorised loop a node."""
 MIN_CHANGES = 16
 INDEX_BYTES_LIMIT = 128 * 2**20
@@ -481,21 +481,23 @@ class Core:
             self._index_bytes -= old.bytes
         classes = 1 if plan.plain else 8
         if old is not None and old.plan is plan and old.head[CLASSES] == old.classes:
-            classes = 4 * old.classes
-        if classes > MAX_CLASSES or not shaped_for_index(plan):
-            self._unindexed[spec] = plan
-            return
+            classes = 2 * old.classes
         if self._places_stamp != self.nodes.set_version:
             self._places = _places(self.order.rows() if sampled else self._rows, self.nodes.count)
             self._places_stamp = self.nodes.set_version
-        index = Index(plan, self._places, leaves, wanted, classes, sampled, not self._random)
+        while classes <= MAX_CLASSES and shaped_for_index(plan):
+            index = Index(plan, self._places, leaves, wanted, classes, sampled, not self._random)
+            number = index.fill(self.nodes.amounts, self.nodes.labels, self.tallies.counts, self._log)
+            if number <= classes:
+                break
+            classes = number + number // 2
+        else:
+            self._unindexed[spec] = plan
+            return
+        index.limit(limit)
+        self._streaks[spec] = (changes, 0)
         while self._indexes and self._index_bytes + index.bytes > INDEX_BYTES_LIMIT:
             self._index_bytes -= self._indexes.pop(next(iter(self._indexes))).bytes
-        index.limit(limit)
-        if index.fill(self.nodes.amounts, self.nodes.labels, self.tallies.counts, self._log):
-            self._streaks[spec] = (changes, 0)
-        else:
-            index.limit(-1)
         self._indexes[spec] = index
         self._index_bytes += index.bytes
 

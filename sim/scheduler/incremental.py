@@ -515,45 +515,30 @@ def refresh_leaf(
 
 
 @compiled
-def fill_leaves(
-    amounts: np.ndarray, labels: np.ndarray, counts: np.ndarray, head: np.ndarray, leaves: np.ndarray, tree: np.ndarray,
-    keys: np.ndarray, columns: np.ndarray, entries: np.ndarray, ok: np.ndarray, statics: np.ndarray,
-    resources: np.ndarray, extra: np.ndarray, masks: np.ndarray, rules: np.ndarray, table: np.ndarray, sums: np.ndarray,
-    places: np.ndarray,
-) -> bool:  # fmt: skip
-    """Fill an empty index: leaves, sums by domain, and the whole tree; False when there are too many classes."""
-    count = head[LEAVES]
-    for leaf in range(count):
-        row = places[ROW_OF, leaf]
-        _count_sums(row, leaf, leaves, entries, labels, counts, masks, sums)
-        leaves[BASE, leaf] = np.int32(_leaf_base(row, amounts, labels, counts, ok, statics, resources, extra, rules))
-        which = _class_of(row, head, keys, columns, labels, counts, statics, masks[table[fused.ALL_KEYS]])
-        if which < 0:
-            return False
-        leaves[CLASS, leaf] = np.int32(which)
-    for r in range(rules.shape[0]):
-        if rules[r, KIND] == HARD_SPREAD:
-            # the second half of the segment marks the domains that count
-            founding = masks[rules[r, fused.FOUNDING]]
-            for row in range(founding.shape[0]):
-                code = labels[rules[r, LABEL], row]
-                if founding[row] != 0 and code >= 0:
-                    sums[rules[r, OFFSET] + rules[r, DOMAINS] + code] = 1
-    for leaf in range(count):
+def fill_tree(head: np.ndarray, leaves: np.ndarray, tree: np.ndarray) -> None:
+    """Work out all blocks of an empty tree from the leaves, level by level."""
+    for leaf in range(head[LEAVES]):
         which, base = leaves[CLASS, leaf], leaves[BASE, leaf]
-        if base < 0:
-            continue
-        block = leaf
-        for level in range(head[LEVELS]):
-            block >>= FAN_BITS
-            at = head[OFFSETS + level] + block
-            tree[at, which, COUNT] += np.int32(1)
-            if base > tree[at, which, BEST]:
-                tree[at, which, BEST] = base
-                tree[at, which, TIES] = np.int32(1)
-            elif base == tree[at, which, BEST]:
-                tree[at, which, TIES] += np.int32(1)
-    return True
+        if base >= 0:
+            block = leaf >> FAN_BITS
+            tree[block, which, COUNT] += np.int32(1)
+            if base > tree[block, which, BEST]:
+                tree[block, which, BEST] = base
+                tree[block, which, TIES] = np.int32(1)
+            elif base == tree[block, which, BEST]:
+                tree[block, which, TIES] += np.int32(1)
+    for level in range(1, head[LEVELS]):
+        below = head[OFFSETS + level - 1]
+        for child in range(below, head[OFFSETS + level]):
+            at = head[OFFSETS + level] + ((child - below) >> FAN_BITS)
+            for c in range(head[CLASSES]):
+                best = tree[child, c, BEST]
+                tree[at, c, COUNT] += tree[child, c, COUNT]
+                if best > tree[at, c, BEST]:
+                    tree[at, c, BEST] = best
+                    tree[at, c, TIES] = tree[child, c, TIES]
+                elif best == tree[at, c, BEST]:
+                    tree[at, c, TIES] += tree[child, c, TIES]
 
 
 @compiled
@@ -764,20 +749,66 @@ class Index:
             )  # fmt: skip
         self.bytes = self.leaves.nbytes + self.tree.nbytes + self.sums.nbytes
 
-    def fill(self, amounts: np.ndarray, labels: np.ndarray, counts: np.ndarray, log: np.ndarray) -> bool:
-        """Look at every node; False when there are more classes than room."""
+    def fill(self, amounts: np.ndarray, labels: np.ndarray, counts: np.ndarray, log: np.ndarray) -> int:
+        """Look at every node; returns the number of classes, and fills nothing when there is no room for them."""
+        plan, rows, count = self.plan, self.places[ROW_OF, : self.head[LEAVES]], len(self.plan.ok)
+        columns = [self._column(*each, rows, labels, counts) for each in self.columns.tolist()]
+        classes, number = _classify(columns)
+        if number > self.classes:
+            return number
+        totals, fits = np.empty(count, np.int32), np.empty(count, np.uint8)
+        fused.dense_base.fast(amounts, plan.ok, plan.extra, plan.resources, count, fits, totals)
+        base = totals[rows]
+        base[base >= 0] += plan.statics[fused.FLAT, rows][base >= 0]
+        for each in self.rules.tolist():
+            if each[KIND] == OCCUPIED:
+                base[counts[each[SLOT], rows] > 0] = -1
+            elif each[KIND] == REPEL and each[UNIQUE]:
+                base[(labels[each[LABEL], rows] >= 0) & (counts[each[SLOT], rows] > 0)] = -1
+            elif each[KIND] == HARD_SPREAD:
+                # the second half of the segment marks the domains that count
+                codes = labels[each[LABEL], :count]
+                founding = codes[(plan.masks[each[fused.FOUNDING]] != 0) & (codes >= 0)]
+                self.sums[each[OFFSET] + each[DOMAINS] + founding] = 1
+        for position, (slot, label, mask, offset, whole) in enumerate(self.entries.tolist()):
+            pods = counts[slot, rows]
+            self.leaves[TALLIES + position] = pods
+            codes = labels[label, rows]
+            taken = (codes >= 0) & (plan.masks[mask, rows] != 0)
+            domains = np.zeros(int(taken.sum()), np.int32) if whole else codes[taken]
+            # sums of small integers are exact in float64
+            found = np.bincount(domains, weights=pods[taken]).astype(np.int64)
+            self.sums[offset : offset + len(found)] = found
+        self.leaves[BASE], self.leaves[CLASS] = base, classes
+        example = np.zeros(number, np.int64)
+        example[classes] = np.arange(len(classes))
+        for position, column in enumerate(columns):
+            self.keys[:number, position] = column[example]
+        self.head[SEEN], self.head[CLASSES] = log[0], number
+        fill_tree(self.head, self.leaves, self.tree)
+        return number
+
+    def _column(
+        self, kind: int, slot: int, label: int, rows: np.ndarray, labels: np.ndarray, counts: np.ndarray
+    ) -> np.ndarray:
+        """One column of the class keys, int64 a leaf; the twin of `_key_value`."""
         plan = self.plan
-        self.head[SEEN] = log[0]
-        return bool(
-            fill_leaves(
-                amounts, labels, counts, self.head, self.leaves, self.tree, self.keys, self.columns, self.entries,
-                plan.ok, plan.statics, plan.resources, plan.extra, plan.masks, self.rules, plan.scores, self.sums,
-                self.places,
-            )
-        )  # fmt: skip
+        if kind == KEY_TAINT:
+            return plan.statics[fused.TAINT_RAW, rows].astype(np.int64)
+        if kind == KEY_AFFINITY:
+            return plan.statics[fused.AFFINITY_RAW, rows].astype(np.int64)
+        if kind == KEY_ALL_KEYS:
+            return plan.masks[plan.scores[fused.ALL_KEYS], rows].astype(np.int64)
+        codes = labels[label, rows].astype(np.int64)
+        if kind == KEY_CODE:
+            return codes
+        pods = counts[slot, rows].astype(np.int64)
+        if kind == KEY_POINTS:
+            return np.where(codes >= 0, pods, 0)
+        return np.where(codes >= 0, pods if kind == KEY_COUNT else pods > 0, codes)
 
     def limit(self, changes: int) -> None:
-        """Above this many changed rows a decision is left to the full path; -1 leaves every one to it."""
+        """Above this many changed rows a decision is left to the full path."""
         self.head[LIMIT] = min(changes, LOG_SIZE)
 
     @staticmethod
@@ -804,6 +835,29 @@ class Index:
             return keys.key(KEY_POINTS, slot, label)
         self._sum(keys, slot, label, 0, given[fused.POINT_OFFSET])
         return keys.key(KEY_CODE, 0, label)
+
+
+_DENSE_KEYS = 2**20
+"""Class keys are told apart by a table of this many entries, beyond that by sorting."""
+
+
+def _classify(columns: list[np.ndarray]) -> tuple[np.ndarray, int]:
+    """(class of every leaf, number of classes): leaves agree in all columns exactly when their classes do."""
+    combined = np.zeros(len(columns[0]), np.int64)
+    size = 1
+    for column in columns:
+        low, high = int(column.min()), int(column.max())
+        if high == low:
+            continue
+        combined = combined * (high - low + 1) + (column - low)
+        size *= high - low + 1
+        if size > _DENSE_KEYS:
+            known, combined = np.unique(combined, return_inverse=True)
+            size = len(known)
+    present = np.zeros(size, bool)
+    present[combined] = True
+    numbers = np.cumsum(present) - 1
+    return numbers[combined].astype(np.int32), int(present.sum())
 
 
 def _with_column(table: np.ndarray, column: list[int]) -> np.ndarray:
