@@ -402,7 +402,7 @@ def _print_result(console: Console, result: Result) -> None:
     console.print(result.limits(), highlight=False)
     for reason, pods in sorted(result.record.reasons.items(), key=lambda item: -item[1]):
         share = pods / max(1, result.record.counters["pods_requested"])
-        console.print(f"{pods:,} pods ({share:.1%} of those asked for) do not run: {reason}", highlight=False)
+        console.print(f"{pods:,} {'pod does' if pods == 1 else 'pods do'} not run ({share:.1%} of those asked for): {reason}", highlight=False)
     for note in result.record.notes:
         console.print(f"Note: {note}", highlight=False)
     wall = result.record.wall

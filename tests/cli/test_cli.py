@@ -200,7 +200,7 @@ def test_a_terminal_gets_a_bar_and_quiet_gets_nothing() -> None:
 
 def test_pods_that_cannot_run_are_told_by_reason_with_their_share() -> None:
     text = invoke("run", "quick", *SHORT, "--set", "nodes.pools.general.allocatable.cpu=1m")
-    assert "(100.0% of those asked for) do not run: Insufficient cpu" in text
+    assert "pods do not run (100.0% of those asked for): Insufficient cpu" in text
 
 
 def test_a_run_that_breaks_its_own_laws_is_no_input_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
