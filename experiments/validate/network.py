@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -46,16 +46,17 @@ MODES: dict[str, tuple[tuple[str, ...], int, bool, bool]] = {
 """Measured mode -> hops, header bytes, aggregation, crosses the wire."""
 
 UNEXPLAINED = (
-    "One un-aggregated TCP stream on the bare host network leaves its receiver's core 23 % idle; taken as a measured share, not explained.",
-    "With offloads on, bulk TCP is bimodal (8 to 25 Gbit/s, cache residency suspected): ratios between kernel paths there mean nothing.",
-    "CPU a packet at 20,000 datagrams a second is known to 3 us only, and vxlan, bridge and kubenet read 2 to 3 times what their streams cost.",
-    "Calico's set-up by two workers at once is a third faster than one lock for all steps allows; the share that runs beside it is not known.",
-    "BGP: announcements below 10 ms were taken while 40 daemons and other work shared 2 CPUs, so they are upper bounds; bulk loads of 1,000 routes "
-    "took about twice their processor time; 4.1 s cold starts of 40 nodes show a second round of timers that is not modelled.",
-    "10 Gbit/s benchmarks: other processors and kernel 4.15; no cost was fitted to them but WireGuard's a byte, whose stream is bound by something "
-    "that the model lacks (in-order delivery on one core is likely).",
-    "kube-proxy at 5,000 nodes: services and endpoints of that test are our guess, and what comes before kube-proxy (controllers, API, watch) is one constant.",
+    "One un-aggregated TCP stream on the bare host network leaves its receiver's core 23 % idle: taken as a measured share.",
+    "With offloads on, bulk TCP is bimodal (8 to 25 Gbit/s, cache residency suspected): ratios between kernel paths mean nothing there.",
+    "CPU a packet at 20,000 datagrams a second is known to 3 us only; vxlan, bridge and kubenet read 2 to 3 times what streams cost.",
+    "Calico's set-up by two workers is a third faster than one lock for all steps allows: some of it runs beside, how much is not known.",
+    "BGP: announcements below 10 ms were taken while 40 daemons and other work shared 2 CPUs, so they are upper bounds.",
+    "BGP: cold starts of a mesh of 40 show a second round of timers (4.1 s) that is not modelled.",
+    "10 Gbit/s benchmarks: other processors, kernel 4.15; no cost was fitted to them but WireGuard's a byte, and its stream is bound by "
+    "something that the model lacks (in-order delivery on one core is likely).",
+    "kube-proxy at 5,000 nodes: that test's services and endpoints are our guess; what comes before kube-proxy is one constant.",
 )
+"""What differs and why, as far as known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,11 @@ def stream_bytes_per_s(path: DataPath, offload: Offload, streams: int = 1, cores
             kernel, daemon, spread = work.kernel_s, work.daemon_s, work.spread_s
             if cores == 1:
                 kernel, daemon, spread = work.total_s, 0.0, 0.0
-            for resource, seconds in ((base + flow % cores, kernel), (base + cores, daemon), (base + cores + 1, spread / max(1, cores))):
+            for resource, seconds in (
+                (base + flow % cores, kernel),
+                (base + cores, daemon),
+                (base + cores + 1, spread / max(1, cores)),
+            ):
                 if seconds > 0:
                     resources.append(resource)
                     weights.append(seconds / 1e9)
@@ -124,7 +129,16 @@ def data_path_rows(costs: PathCosts, rng: np.random.Generator) -> Iterator[Row]:
             sender, receiver = path.work(1e9, Protocol.TCP, offload)
             role = "calibrated" if single else "predicted"
             aim = None if offload is Offload.WIRE and mode != "udp" else 15.0
-            yield Row(test, case, "CPU a GB", "s", float(row["cpu_s_per_GB_p20"]), sender.total_s + receiver.total_s, aim, role)
+            yield Row(
+                test,
+                case,
+                "CPU a GB",
+                "s",
+                float(row["cpu_s_per_GB_p20"]),
+                sender.total_s + receiver.total_s,
+                aim,
+                role,
+            )
             yield Row(test, case, "throughput", "Gbit/s", measured, simulated, aim)
             if mode == "host":
                 host[(row["profile"], test)] = (measured, simulated)
@@ -135,13 +149,36 @@ def data_path_rows(costs: PathCosts, rng: np.random.Generator) -> Iterator[Row]:
             size = 1024.0 if test == "rr1k" else float(test.removeprefix("rr"))
             sample = request_response_s(path, costs, size, size, 0.0, np.inf, (), rng, 20_000)
             p50, p99 = np.quantile(sample, [0.5, 0.99]) * 1e6
-            yield Row(test, case, "latency p50", "us", float(row["p50_us"]["min"]), p50, 15.0, "calibrated" if test == "rr1" else "predicted")
-            yield Row(test, case, "latency p99", "us", float(row["p99_us"]["median"]), p99, 30.0, "calibrated" if (test, mode) == ("rr1", "host") else "predicted")
+            yield Row(
+                test,
+                case,
+                "latency p50",
+                "us",
+                float(row["p50_us"]["min"]),
+                p50,
+                15.0,
+                "calibrated" if test == "rr1" else "predicted",
+            )
+            yield Row(
+                test,
+                case,
+                "latency p99",
+                "us",
+                float(row["p99_us"]["median"]),
+                p99,
+                30.0,
+                "calibrated" if (test, mode) == ("rr1", "host") else "predicted",
+            )
         elif "cpu_us_per_sent_pkt_p20" in row and "20k" in test:
             payload = float(test.removeprefix("udp").removesuffix("_20k"))
-            one_us = (costs.datagram_tx_s + costs.datagram_rx_s + costs.stack.tx_packet_s + costs.stack.rx_packet_s
-                      + payload * (costs.copy_tx_byte_s + costs.copy_rx_byte_s)
-                      + sum(costs.one(hop).lone_packet_s for hop in path.hops if hop != "stack")) * 1e6
+            one_us = (
+                costs.datagram_tx_s
+                + costs.datagram_rx_s
+                + costs.stack.tx_packet_s
+                + costs.stack.rx_packet_s
+                + payload * (costs.copy_tx_byte_s + costs.copy_rx_byte_s)
+                + sum(costs.one(hop).lone_packet_s for hop in path.hops if hop != "stack")
+            ) * 1e6
             yield Row(test, case, "CPU a datagram", "us", float(row["cpu_us_per_sent_pkt_p20"]), one_us, None)
 
 
@@ -152,22 +189,46 @@ def rule_rows(costs: PathCosts) -> Iterator[Row]:
         count, kind, test = row["n"], row["kind"], row["test"]
         if count <= 1:
             continue
-        first = base[(test, kind)] if (test, kind) in base else None
+        first = base.get((test, kind))
         if test == "rr1" and first is not None:
             each = {"iptables_linear": costs.rule_s, "nft_linear": costs.nft_rule_s}.get(kind, 0.0)
             simulated = first["p50_us"]["min"] + 2 * count * each * 1e6
-            yield Row("rules", f"{kind} {count}", "latency p50", "us", row["p50_us"]["min"], simulated, 15.0,
-                      "calibrated" if count == 20_000 and each else "predicted")
+            yield Row(
+                "rules",
+                f"{kind} {count}",
+                "latency p50",
+                "us",
+                row["p50_us"]["min"],
+                simulated,
+                15.0,
+                "calibrated" if count == 20_000 and each else "predicted",
+            )
         elif test == "kubeproxy_crr" and first is not None:
             simulated = first["connect_p50_us"]["min"] + count * costs.service_rule_s * 1e6
-            yield Row("rules", f"services {count}", "connect p50", "us", row["connect_p50_us"]["min"], simulated, 15.0,
-                      "calibrated" if count == 20_000 else "predicted")
+            yield Row(
+                "rules",
+                f"services {count}",
+                "connect p50",
+                "us",
+                row["connect_p50_us"]["min"],
+                simulated,
+                15.0,
+                "calibrated" if count == 20_000 else "predicted",
+            )
         elif test == "tcp1_off" and kind == "iptables_linear" and first is not None:
             path = bed_path("routed_ct", costs)
             plain = stream_bytes_per_s(path, Offload.NONE)
             # One router between the pods: a packet's rules all fall on the core that forwards it.
             work_s = 1 / plain + count * costs.rule_s * path.packets(1e9, Protocol.TCP) / 1e9
-            yield Row("rules", f"tcp off, {kind} {count}", "share of the rate without rules", "", row["gbps"]["median"] / first["gbps"]["median"], 1 / work_s / plain, None)
+            yield Row(
+                "rules",
+                f"tcp off, {kind} {count}",
+                "share of the rate without rules",
+                "",
+                row["gbps"]["median"] / first["gbps"]["median"],
+                1 / work_s / plain,
+                None,
+            )
 
 
 def programming_rows() -> Iterator[Row]:
@@ -180,16 +241,47 @@ def programming_rows() -> Iterator[Row]:
         measured = row["wall_s"]["median"]
         if row["op"] == "kubeproxy_resync":
             full = proxy.model_copy(update={"partial_restore": False})
-            yield Row("programming", f"kube-proxy resync {row['n']} rules", "time", "s", measured, full.sync_s(services, services, services), 25.0, role)
+            yield Row(
+                "programming",
+                f"kube-proxy resync {row['n']} rules",
+                "time",
+                "s",
+                measured,
+                full.sync_s(services, services, services),
+                25.0,
+                role,
+            )
         elif row["op"] == "restore_noflush1":
-            yield Row("programming", f"one rule into {row['n']}", "time", "s", measured, proxy.sync_s(services, services, 0), 25.0, role)
+            yield Row(
+                "programming",
+                f"one rule into {row['n']}",
+                "time",
+                "s",
+                measured,
+                proxy.sync_s(services, services, 0),
+                25.0,
+                role,
+            )
     lease = LeaseSpec()
     for row in truth("network_truth/fib.json")["rows"]:
         if row["test"] in ("route26", "route32", "vxlan_route", "fdb", "neigh") and row["n"] >= 1000:
             count = row["n"]
-            each = {"vxlan_route": lease.route_s, "fdb": lease.forwarding_s, "neigh": lease.neighbour_s}.get(row["test"], lease.route_s)
-            simulated = count * each + (lease.vxlan_route_s / 1000 * count * count / 2 if row["test"] == "vxlan_route" else 0.0)
-            yield Row("programming", f"{row['test']} {count}", "time", "s", row["wall_s"]["median"], simulated, 25.0, "calibrated" if count == 50_000 else "predicted")
+            each = {"vxlan_route": lease.route_s, "fdb": lease.forwarding_s, "neigh": lease.neighbour_s}.get(
+                row["test"], lease.route_s
+            )
+            simulated = count * each + (
+                lease.vxlan_route_s / 1000 * count * count / 2 if row["test"] == "vxlan_route" else 0.0
+            )
+            yield Row(
+                "programming",
+                f"{row['test']} {count}",
+                "time",
+                "s",
+                row["wall_s"]["median"],
+                simulated,
+                25.0,
+                "calibrated" if count == 50_000 else "predicted",
+            )
 
 
 def set_up(plugin: str, backend: str, workers: int, pods: int, seed: int) -> tuple[float, float]:
@@ -218,8 +310,15 @@ def set_up(plugin: str, backend: str, workers: int, pods: int, seed: int) -> tup
 def set_up_rows(seed: int) -> Iterator[Row]:
     seen: dict[tuple[Any, ...], int] = {}
     rows = truth("network_truth/cni.json")["rows"]
-    twice = {(row["mode"], row["iptables"], row["conc"]) for row in rows
-             if sum((other["mode"], other["iptables"], other["conc"]) == (row["mode"], row["iptables"], row["conc"]) for other in rows) > 1}
+    twice = {
+        (row["mode"], row["iptables"], row["conc"])
+        for row in rows
+        if sum(
+            (other["mode"], other["iptables"], other["conc"]) == (row["mode"], row["iptables"], row["conc"])
+            for other in rows
+        )
+        > 1
+    }
     for row in rows:
         key = (row["mode"], row["iptables"], row["conc"])
         seen[key] = seen.get(key, 0) + 1
@@ -236,26 +335,79 @@ def set_up_rows(seed: int) -> Iterator[Row]:
 
 def bgp_rows(rng: np.random.Generator) -> Iterator[Row]:
     data = truth("network_truth/bgp.json")
-    beds = {"mesh": BgpSpec(), "rr1": BgpSpec(topology="reflectors", reflectors=1), "rr2": BgpSpec(topology="reflectors", reflectors=2)}
+    beds = {
+        "mesh": BgpSpec(),
+        "rr1": BgpSpec(topology="reflectors", reflectors=1),
+        "rr2": BgpSpec(topology="reflectors", reflectors=2),
+    }
     for row in data["rows"]:
         spec, nodes = beds[row["topo"]], row["N"]
         artefact = row["topo"] == "mesh" and nodes == 40 and not row["static_arp"]
         case = f"{row['topo']} {nodes} nodes" + (", static ARP" if row["static_arp"] else "")
-        fitted = row["topo"] == "mesh" and nodes in {"cold_start": (10, 40), "announce32": (10,), "bulk": (5, 10)}.get(row["test"], ())
+        fitted = row["topo"] == "mesh" and nodes in {"cold_start": (10, 40), "announce32": (10,), "bulk": (5, 10)}.get(
+            row["test"], ()
+        )
         fitted = fitted or (row["test"], row["topo"], nodes) == ("announce32", "rr2", 10)
         if row["test"] == "cold_start" and not artefact:
-            runs = [BgpTwin(spec, nodes, np.random.default_rng(rng.integers(2**31)), shared_cores=2).cold_start() for _ in range(3)]
-            yield Row("BGP", case, "cold start, half of the nodes", "s", row["median_s"]["median"], float(np.median([np.median(run.done_s) for run in runs])), 25.0)
-            yield Row("BGP", case, "cold start, all", "s", row["all_s"]["median"], float(np.median([run.done_s.max() for run in runs])), 25.0)
-            yield Row("BGP", case, "cold start, processor time", "s", row["cpu_s"]["median"], float(np.median([run.cpu_s for run in runs])), 25.0,
-                      "calibrated" if fitted else "predicted")
+            runs = [
+                BgpTwin(spec, nodes, np.random.default_rng(rng.integers(2**31)), shared_cores=2).cold_start()
+                for _ in range(3)
+            ]
+            yield Row(
+                "BGP",
+                case,
+                "cold start, half of the nodes",
+                "s",
+                row["median_s"]["median"],
+                float(np.median([np.median(run.done_s) for run in runs])),
+                25.0,
+            )
+            yield Row(
+                "BGP",
+                case,
+                "cold start, all",
+                "s",
+                row["all_s"]["median"],
+                float(np.median([run.done_s.max() for run in runs])),
+                25.0,
+            )
+            yield Row(
+                "BGP",
+                case,
+                "cold start, processor time",
+                "s",
+                row["cpu_s"]["median"],
+                float(np.median([run.cpu_s for run in runs])),
+                25.0,
+                "calibrated" if fitted else "predicted",
+            )
         elif row["test"] == "announce32" and not artefact:
             run = BgpTwin(spec, nodes, np.random.default_rng(0), shared_cores=2).announce(nodes - 1)
-            yield Row("BGP", case, "one route, processor time", "ms", row["cpu_ms"]["median"], run.cpu_s * 1e3, 25.0, "calibrated" if fitted else "predicted")
-            yield Row("BGP", case, "one route, last node", "ms", row["last_ms"]["median"], float(run.done_s.max()) * 1e3, None)
+            yield Row(
+                "BGP",
+                case,
+                "one route, processor time",
+                "ms",
+                row["cpu_ms"]["median"],
+                run.cpu_s * 1e3,
+                25.0,
+                "calibrated" if fitted else "predicted",
+            )
+            yield Row(
+                "BGP", case, "one route, last node", "ms", row["last_ms"]["median"], float(run.done_s.max()) * 1e3, None
+            )
         elif row["test"] == "bulk" and not artefact:
             run = BgpTwin(spec, nodes, np.random.default_rng(0), shared_cores=2).announce(nodes - 1, 1000)
-            yield Row("BGP", case, "1,000 routes, processor time", "s", row["cpu_s"]["median"], run.cpu_s, 25.0, "calibrated" if fitted else "predicted")
+            yield Row(
+                "BGP",
+                case,
+                "1,000 routes, processor time",
+                "s",
+                row["cpu_s"]["median"],
+                run.cpu_s,
+                25.0,
+                "calibrated" if fitted else "predicted",
+            )
         elif row["test"] == "idle" and not artefact:
             each = estimate(spec, nodes)
             total = each.nodes * spec.scan_cpu_per_s + spec.keepalives_per_s(2 * each.sessions) * spec.keepalive_cpu_s
@@ -263,23 +415,49 @@ def bgp_rows(rng: np.random.Generator) -> Iterator[Row]:
     for row in data["failures"]:
         if row["test"] not in ("silent_death", "sigkill_bird") or row["last_s"] < 1:
             continue
-        spec = BgpSpec(topology="mesh" if row["topo"] == "mesh" else "reflectors", reflectors=1, hold_s=row["hold"], graceful_restart_s=120 if row["gr"] else 0)
-        cause = "silent" if row["test"] == "silent_death" else "daemon-killed"
+        spec = BgpSpec(
+            topology="mesh" if row["topo"] == "mesh" else "reflectors",
+            reflectors=1,
+            hold_s=row["hold"],
+            graceful_restart_s=120 if row["gr"] else 0,
+        )
+        cause: Literal["silent", "daemon-killed"] = "silent" if row["test"] == "silent_death" else "daemon-killed"
         runs_s = np.array([withdrawal_s(spec, row["N"], cause, rng) for _ in range(400)])
         case = f"{row['topo']} {row['N']} nodes, hold {row['hold']} s{', graceful restart' if row['gr'] else ''}"
-        yield Row("BGP", case, f"{row['test'].replace('_', ' ')}, half of the nodes", "s", row["median_s"], float(np.median(np.median(runs_s, axis=1))), 25.0)
-        yield Row("BGP", case, f"{row['test'].replace('_', ' ')}, all", "s", row["last_s"], float(np.median(runs_s[:, -1])), 25.0)
+        yield Row(
+            "BGP",
+            case,
+            f"{row['test'].replace('_', ' ')}, half of the nodes",
+            "s",
+            row["median_s"],
+            float(np.median(np.median(runs_s, axis=1))),
+            25.0,
+        )
+        yield Row(
+            "BGP",
+            case,
+            f"{row['test'].replace('_', ' ')}, all",
+            "s",
+            row["last_s"],
+            float(np.median(runs_s[:, -1])),
+            25.0,
+        )
 
 
 PUBLISHED: tuple[tuple[str, str, int, str, float], ...] = (
-    ("cni_flannel_8950", "flannel-vxlan", 9000, "tcp", 9690), ("cni_flannel_8950", "flannel-vxlan", 9000, "udp", 9846),
-    ("cni_canal_1450", "flannel-vxlan", 1500, "tcp", 8530), ("cni_calico_1440", "calico-ipip", 1460, "tcp", 8787),
-    ("cni_calico_1440", "calico-ipip", 1460, "udp", 1872), ("cni_calico316_8940", "calico-ipip", 8960, "udp", 9757),
-    ("cni_kuberouter_1500", "kubenet", 1500, "tcp", 8051), ("cni_kuberouter_1500", "kubenet", 1500, "udp", 2810),
-    ("cni_antrea_8950", "ovs-vxlan", 9000, "tcp", 9826), ("cni_calico_wg_8940", "wireguard", 9020, "udp", 4877),
+    ("cni_flannel_8950", "flannel-vxlan", 9000, "tcp", 9690),
+    ("cni_flannel_8950", "flannel-vxlan", 9000, "udp", 9846),
+    ("cni_canal_1450", "flannel-vxlan", 1500, "tcp", 8530),
+    ("cni_calico_1440", "calico-ipip", 1460, "tcp", 8787),
+    ("cni_calico_1440", "calico-ipip", 1460, "udp", 1872),
+    ("cni_calico316_8940", "calico-ipip", 8960, "udp", 9757),
+    ("cni_kuberouter_1500", "kubenet", 1500, "tcp", 8051),
+    ("cni_kuberouter_1500", "kubenet", 1500, "udp", 2810),
+    ("cni_antrea_8950", "ovs-vxlan", 9000, "tcp", 9826),
+    ("cni_calico_wg_8940", "wireguard", 9020, "udp", 4877),
 )
-"""Row, data path here, MTU of the underlay that gives the row's MTU, protocol, Mbit/s. Source: Kubernetes CNI benchmarks of 2020 (Xeon E5-1630v3,
-10 Gbit/s, Ubuntu 18.04, Kubernetes 1.19), means of three runs."""
+"""Row, data path here, MTU of the underlay that gives the row's MTU, protocol, Mbit/s. Source: Kubernetes CNI benchmarks of 2020
+(Xeon E5-1630v3, 10 Gbit/s, Ubuntu 18.04, Kubernetes 1.19), means of three runs."""
 
 
 def published_rows(costs: PathCosts, rng: np.random.Generator) -> Iterator[Row]:
@@ -290,11 +468,19 @@ def published_rows(costs: PathCosts, rng: np.random.Generator) -> Iterator[Row]:
         path = CNI[plugin]().path(costs, underlay)
         cpu = path.stream_bytes_per_s(protocol, Offload.PODS, cores=4)
         link = wire * 1e6 / path.wire_bytes(1e6, protocol)
-        yield Row("10 Gbit/s", f"{name} {protocol_name} ({plugin})", "throughput", "Mbit/s", mbit, min(cpu, link) * 8e-6, None)
-    for case, partial, period, measured in (("full restore, 10 s", False, 10.0, 27.0), ("partial restore, 10 s", True, 10.0, 13.0), ("partial restore, 1 s", True, 1.0, 5.0)):
+        yield Row(
+            "10 Gbit/s", f"{name} {protocol_name} ({plugin})", "throughput", "Mbit/s", mbit, min(cpu, link) * 8e-6, None
+        )
+    for case, partial, period, measured in (
+        ("full restore, 10 s", False, 10.0, 27.0),
+        ("partial restore, 10 s", True, 10.0, 13.0),
+        ("partial restore, 1 s", True, 1.0, 5.0),
+    ):
         proxy = KubeProxySpec(partial_restore=partial, min_sync_period_s=period)
         latency = programming_latency_s(proxy, 16_000, 150_000, 100.0, 600.0, rng)
-        yield Row("kube-proxy, 5,000 nodes", case, "programming latency p50", "s", measured, float(np.median(latency)), None)
+        yield Row(
+            "kube-proxy, 5,000 nodes", case, "programming latency p50", "s", measured, float(np.median(latency)), None
+        )
 
 
 def compare(seed: int = 1) -> list[Row]:
@@ -312,9 +498,23 @@ def frame(rows: list[Row]) -> pd.DataFrame:
     """The rows as a table."""
     import pandas as pd
 
-    return pd.DataFrame([
-        {"subject": row.subject, "case": row.case, "metric": row.metric, "unit": row.unit, "measured": row.measured, "simulated": row.simulated,
-         "error_percent": row.error_percent, "aim_percent": row.aim_percent, "role": row.role, "verdict": row.verdict} for row in rows])
+    return pd.DataFrame(
+        [
+            {
+                "subject": row.subject,
+                "case": row.case,
+                "metric": row.metric,
+                "unit": row.unit,
+                "measured": row.measured,
+                "simulated": row.simulated,
+                "error_percent": row.error_percent,
+                "aim_percent": row.aim_percent,
+                "role": row.role,
+                "verdict": row.verdict,
+            }
+            for row in rows
+        ]
+    )
 
 
 def plot(rows: list[Row]) -> Figure:

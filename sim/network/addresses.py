@@ -21,7 +21,9 @@ RESERVED_IN_SUBNET = 3
 
 def overlapping(networks: Sequence[tuple[str, IPv4Network]]) -> list[tuple[str, str]]:
     """Pairs of names whose networks share addresses; each pair once, in the order given."""
-    return [(first, second) for i, (first, a) in enumerate(networks) for second, b in networks[i + 1 :] if a.overlaps(b)]
+    return [
+        (first, second) for i, (first, a) in enumerate(networks) for second, b in networks[i + 1 :] if a.overlaps(b)
+    ]
 
 
 def subnets_in(network: IPv4Network, prefix: int) -> int:
@@ -32,7 +34,9 @@ def subnets_in(network: IPv4Network, prefix: int) -> int:
 def subnet_of(network: IPv4Network, prefix: int, index: int) -> IPv4Network:
     """The subnet number `index` of length `prefix`. IndexError when there is none."""
     if not 0 <= index < subnets_in(network, prefix):
-        raise IndexError(f"{network} has {subnets_in(network, prefix)} subnets of /{prefix}; there is no number {index}")
+        raise IndexError(
+            f"{network} has {subnets_in(network, prefix)} subnets of /{prefix}; there is no number {index}"
+        )
     return IPv4Network((int(network.network_address) + (index << (32 - prefix)), prefix))
 
 
@@ -107,7 +111,9 @@ class CalicoBlocks:
     pool: the pool's network. prefix: length of a block, /26 by default. strict_affinity: never borrow.
     """
 
-    def __init__(self, pool: IPv4Network, prefix: int = 26, max_blocks_per_host: int = 20, strict_affinity: bool = False) -> None:
+    def __init__(
+        self, pool: IPv4Network, prefix: int = 26, max_blocks_per_host: int = 20, strict_affinity: bool = False
+    ) -> None:
         self.pool = pool
         self.prefix = prefix
         self.max_blocks_per_host = max_blocks_per_host
@@ -176,7 +182,9 @@ class CalicoBlocks:
 def ranges_of(subnets: Iterable[tuple[IPv4Network, int | None, int | None]]) -> list[tuple[int, int]]:
     """Host-local ranges from (subnet, rangeStart, rangeEnd): without bounds, all but network, gateway and broadcast."""
     return [
-        (start if start is not None else int(subnet.network_address) + 2,
-         end if end is not None else int(subnet.broadcast_address) - 1)
+        (
+            start if start is not None else int(subnet.network_address) + 2,
+            end if end is not None else int(subnet.broadcast_address) - 1,
+        )
         for subnet, start, end in subnets
     ]

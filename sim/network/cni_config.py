@@ -59,7 +59,9 @@ def read_configuration(path: str | Path) -> NetworkConfiguration:
     try:
         document = json.loads(Path(path).read_text())
     except OSError as error:
-        problems.add("file", str(path), f"cannot be read ({error.strerror})", "relative paths start at the scenario's folder")
+        problems.add(
+            "file", str(path), f"cannot be read ({error.strerror})", "relative paths start at the scenario's folder"
+        )
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         problems.add("file", str(path), f"is not JSON ({error})", "CNI configuration is JSON, also in .conf files")
     problems.raise_if_any()
@@ -94,8 +96,12 @@ def parse_configuration(document: Any, subject: str = "CNI configuration") -> Ne
         if kind not in known:
             problems.add(path_of(index, "type"), kind, "is no known plug-in type", near_miss(str(kind), known))
         elif index == 0 and kind in CHAINED:
-            problems.add(path_of(0, "type"), kind, "cannot stand first: it changes an interface that another made",
-                         "put the main plug-in, for example bridge, before it")
+            problems.add(
+                path_of(0, "type"),
+                kind,
+                "cannot stand first: it changes an interface that another made",
+                "put the main plug-in, for example bridge, before it",
+            )
         elif kind in MAIN and kind not in SIMULATED:
             problems.add(path_of(index, "type"), kind, "is not simulated", f"simulated: {', '.join(SIMULATED)}")
         types.append(str(kind))
@@ -107,8 +113,19 @@ def parse_configuration(document: Any, subject: str = "CNI configuration") -> Ne
     limits = _bandwidth(entries)
     problems.raise_if_any()
     return NetworkConfiguration(
-        str(name), version, types[0], tuple(types[1:]), mtu or None, bool(main.get("ipMasq", False)), ipam, subnets, ranges,
-        limits.get("ingressRate"), limits.get("egressRate"), document)
+        str(name),
+        version,
+        types[0],
+        tuple(types[1:]),
+        mtu or None,
+        bool(main.get("ipMasq", False)),
+        ipam,
+        subnets,
+        ranges,
+        limits.get("ingressRate"),
+        limits.get("egressRate"),
+        document,
+    )
 
 
 def _read_ipam(
@@ -118,8 +135,12 @@ def _read_ipam(
     if ipam is None and kind == "flannel":  # its own ipam section is made from the node's lease
         return "host-local", (), ()
     if not isinstance(ipam, dict) or not ipam:
-        problems.add(path_of("ipam"), ipam, "must be given: a pod without an address cannot be reached",
-                     'for example {"type": "host-local", "subnet": "10.22.0.0/16"}')
+        problems.add(
+            path_of("ipam"),
+            ipam,
+            "must be given: a pod without an address cannot be reached",
+            'for example {"type": "host-local", "subnet": "10.22.0.0/16"}',
+        )
         return "", (), ()
     kind = str(ipam.get("type"))
     if kind not in IPAM:
@@ -137,23 +158,25 @@ def _read_ipam(
     for i, group in enumerate(sets if isinstance(sets, list) else []):
         for j, item in enumerate(group if isinstance(group, list) else []):
             here = place if place == "ipam" else f"{place}[{i}][{j}]"
-            if (one := _read_range(item, lambda key, here=here: path_of(f"{here}.{key}"), problems)) is not None:
+            if (one := _read_range(item, path_of(here), problems)) is not None:
                 found.append(one)
     if not found and not problems:
         problems.add(path_of(place), sets, "must name at least one subnet")
     for i, (first, _, _) in enumerate(found):
         for second, _, _ in found[i + 1 :]:
             if first.overlaps(second):
-                problems.add(path_of(place), f"{first} and {second}", "overlap; each address may be given by one range only")
+                problems.add(
+                    path_of(place), f"{first} and {second}", "overlap; each address may be given by one range only"
+                )
     return kind, tuple(item[0] for item in found), tuple(ranges_of(found))
 
 
-def _read_range(item: Any, path_of: Callable[[str], str], problems: Problems) -> tuple[IPv4Network, int | None, int | None] | None:
+def _read_range(item: Any, place: str, problems: Problems) -> tuple[IPv4Network, int | None, int | None] | None:
     text = item.get("subnet") if isinstance(item, dict) else None
     try:
         subnet = IPv4Network(text)
     except (AddressValueError, ValueError, TypeError):
-        problems.add(path_of("subnet"), text, "must be an IPv4 subnet such as 10.22.0.0/16, without host bits")
+        problems.add(f"{place}.subnet", text, "must be an IPv4 subnet such as 10.22.0.0/16, without host bits")
         return None
     bounds: dict[str, int | None] = {"rangeStart": None, "rangeEnd": None}
     for key in bounds:
@@ -162,15 +185,15 @@ def _read_range(item: Any, path_of: Callable[[str], str], problems: Problems) ->
         try:
             address = IPv4Address(item[key])
         except AddressValueError:
-            problems.add(path_of(key), item[key], "must be an IPv4 address")
+            problems.add(f"{place}.{key}", item[key], "must be an IPv4 address")
             return None
         if address not in subnet:
-            problems.add(path_of(key), item[key], f"must lie in the subnet {subnet}")
+            problems.add(f"{place}.{key}", item[key], f"must lie in the subnet {subnet}")
             return None
         bounds[key] = int(address)
     start, end = bounds["rangeStart"], bounds["rangeEnd"]
     if start is not None and end is not None and end < start:
-        problems.add(path_of("rangeEnd"), item["rangeEnd"], f"must not be before rangeStart ({item['rangeStart']})")
+        problems.add(f"{place}.rangeEnd", item["rangeEnd"], f"must not be before rangeStart ({item['rangeStart']})")
         return None
     return subnet, start, end
 

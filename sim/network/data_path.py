@@ -87,8 +87,13 @@ class DataPath:
         headers = IP_BYTES + (TCP_BYTES if protocol is Protocol.TCP else UDP_BYTES) + self.header_bytes + ETHERNET_BYTES
         return payload_bytes + headers * self.packets(payload_bytes, protocol, message_bytes)
 
-    def work(self, payload_bytes: float, protocol: Protocol, offload: Offload, message_bytes: float | None = None,
-             ) -> tuple[Work, Work]:
+    def work(
+        self,
+        payload_bytes: float,
+        protocol: Protocol,
+        offload: Offload,
+        message_bytes: float | None = None,
+    ) -> tuple[Work, Work]:
         """Processor time of the sending and of the receiving host for `payload_bytes` of a busy flow."""
         packets = self.packets(payload_bytes, protocol, message_bytes)
         at_once = self.aggregation(protocol, offload, message_bytes)
@@ -121,23 +126,25 @@ class DataPath:
             return self.costs.aggregate_packets
         return min(self.costs.aggregate_packets, max(1.0, message_bytes / self.payload_bytes(protocol)))
 
-    def stream_bytes_per_s(self, protocol: Protocol, offload: Offload, message_bytes: float | None = None, cores: int = 1) -> float:
+    def stream_bytes_per_s(
+        self, protocol: Protocol, offload: Offload, message_bytes: float | None = None, cores: int = 1
+    ) -> float:
         """What one flow may carry while nothing else runs: bound by the busiest core, daemon thread or set of workers.
 
         cores: of each host. With one, kernel, daemon and workers share it; with more, the daemon has its own.
         """
         slowest = 0.0
         for side in self.work(1e6, protocol, offload, message_bytes):
-            if cores == 1:
-                slowest = max(slowest, side.total_s)
-            else:
-                slowest = max(slowest, side.kernel_s, side.daemon_s, side.total_s / cores)
+            busiest_s = side.total_s if cores == 1 else max(side.kernel_s, side.daemon_s, side.total_s / cores)
+            slowest = max(slowest, busiest_s)
         fill = 1.0
         if protocol is Protocol.TCP and offload is Offload.NONE and self.hops == ("stack",):
             fill = self.costs.bare_stream_fill
         return 1e6 / slowest * fill
 
-    def one_way_s(self, message_bytes: float, protocol: Protocol = Protocol.TCP, first_packet_services: int = 0) -> float:
+    def one_way_s(
+        self, message_bytes: float, protocol: Protocol = Protocol.TCP, first_packet_services: int = 0
+    ) -> float:
         """Undisturbed time from one application to the other, without wire and queues.
 
         first_packet_services: kube-proxy services that a connection's first packet passes before its own.
@@ -145,11 +152,22 @@ class DataPath:
         costs = self.costs
         packets = ceil(max(1.0, message_bytes) / self.payload_bytes(protocol))
         lone_s = sum(costs.one(name).lone_packet_s for name in self.hops)
-        byte_s = costs.copy_tx_byte_s + costs.copy_rx_byte_s + sum(
-            costs.one(name).tx_byte_s + costs.one(name).rx_byte_s for name in self.hops)
-        slowest_s = max(sum(getattr(costs.one(name), f"{side}_packet_s") for name in self.hops) for side in ("tx", "rx"))
-        return (lone_s + costs.idle_wake_s + self.rules * costs.rule_s + first_packet_services * costs.service_rule_s
-                + message_bytes * byte_s + (packets - 1) * (0 if self.aggregates else slowest_s))
+        byte_s = (
+            costs.copy_tx_byte_s
+            + costs.copy_rx_byte_s
+            + sum(costs.one(name).tx_byte_s + costs.one(name).rx_byte_s for name in self.hops)
+        )
+        slowest_s = max(
+            sum(getattr(costs.one(name), f"{side}_packet_s") for name in self.hops) for side in ("tx", "rx")
+        )
+        return (
+            lone_s
+            + costs.idle_wake_s
+            + self.rules * costs.rule_s
+            + first_packet_services * costs.service_rule_s
+            + message_bytes * byte_s
+            + (packets - 1) * (0 if self.aggregates else slowest_s)
+        )
 
 
 def with_rules(path: DataPath, rules: int) -> DataPath:

@@ -12,7 +12,7 @@ from heapq import heappop, heappush
 import numpy as np
 from simpy.events import Event
 
-from sim.engine.clock import Clock, fire
+from sim.engine.clock import Alarm, Clock, fire
 from sim.engine.machine import Machine
 from sim.engine.meter import Meter
 from sim.network.flows import FlowTable
@@ -58,11 +58,13 @@ class Fabric:
         self._ends: list[tuple[float, int, int]] = []
         self._version: dict[int, int] = {}
         self._count = 0
-        self._alarm: Event | None = None
+        self._alarm: Alarm | None = None
         self.meter = Meter(clock, "fabric transfers", "network", max(1, 2 * underlay.hosts))
         self.sent_bytes = 0.0
 
-    def transfer(self, source: int, destination: int, size_bytes: float, limit_bytes_per_s: float = float("inf")) -> Event:
+    def transfer(
+        self, source: int, destination: int, size_bytes: float, limit_bytes_per_s: float = float("inf")
+    ) -> Event:
         """Send `size_bytes` from one host to another; fires when the last byte has arrived."""
         event = Event(self._clock)
         links = self.underlay.links(source, destination, self._count)
@@ -82,7 +84,10 @@ class Fabric:
     def utilisation(self) -> dict[str, float]:
         """Share in use of each link that carries anything, now."""
         table = self._table
-        return {self.underlay.link_name(int(link)): float(table.load[link] / table.capacity[link]) for link in table.load.nonzero()[0]}
+        return {
+            self.underlay.link_name(int(link)): float(table.load[link] / table.capacity[link])
+            for link in table.load.nonzero()[0]
+        }
 
     def _update(self, changed: np.ndarray) -> None:
         now = self._clock._now
@@ -105,7 +110,7 @@ class Fabric:
         if ends:
             self._alarm = self._clock.at(max(0.0, ends[0][0] - self._clock._now), self._ring)
 
-    def _ring(self, alarm: Event) -> None:
+    def _ring(self, alarm: Alarm) -> None:
         if alarm is not self._alarm or not self._ends:
             return
         _, slot, version = self._ends[0]
@@ -127,12 +132,21 @@ class ServerLink:
     host: the server's index in the fabric's underlay.
     """
 
-    def __init__(self, clock: Clock, name: str, bandwidth_bytes_per_s: float, receiver_bytes_per_s: float,
-                 fabric: Fabric | None = None, host: int = -1) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        name: str,
+        bandwidth_bytes_per_s: float,
+        receiver_bytes_per_s: float,
+        fabric: Fabric | None = None,
+        host: int = -1,
+    ) -> None:
         self._fabric = fabric
         self._host = host
         self._uplink = Uplink(clock, name, bandwidth_bytes_per_s, receiver_bytes_per_s) if fabric is None else None
-        self.meter = self._uplink.meter if self._uplink is not None else Meter(clock, name, "images", bandwidth_bytes_per_s)
+        self.meter = (
+            self._uplink.meter if self._uplink is not None else Meter(clock, name, "images", bandwidth_bytes_per_s)
+        )
 
     def transfer(self, size_bytes: float, node: int) -> Event:
         """Send to node number `node`; fires with the last byte."""

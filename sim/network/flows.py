@@ -101,8 +101,26 @@ class FlowTable:
         if self._changes % REFRESH_EVERY == 0:
             self.refresh()
         count = _repair(
-            self.capacity, self.load, self.used, self.weight, self.limit, self.active, self.rate, self.bottleneck, self.bottled,
-            self._head, self._following, self._before, self._seeds, seeds, self._touched, touched, self._scratch_i, self._scratch_f, self._changed)
+            self.capacity,
+            self.load,
+            self.used,
+            self.weight,
+            self.limit,
+            self.active,
+            self.rate,
+            self.bottleneck,
+            self.bottled,
+            self._head,
+            self._following,
+            self._before,
+            self._seeds,
+            seeds,
+            self._touched,
+            touched,
+            self._scratch_i,
+            self._scratch_f,
+            self._changed,
+        )
         return self._changed[:count]
 
     def refresh(self) -> None:
@@ -139,8 +157,18 @@ class FlowTable:
         self._free.extend(range(slots - 1, had - 1, -1))
 
 
-def _run_flows_twin(capacity: np.ndarray, path_used: np.ndarray, path_weight: np.ndarray, path: np.ndarray, limit: np.ndarray,
-                    start_s: np.ndarray, size: np.ndarray, slots: int, finish_s: np.ndarray, resource_use: np.ndarray) -> int:
+def _run_flows_twin(
+    capacity: np.ndarray,
+    path_used: np.ndarray,
+    path_weight: np.ndarray,
+    path: np.ndarray,
+    limit: np.ndarray,
+    start_s: np.ndarray,
+    size: np.ndarray,
+    slots: int,
+    finish_s: np.ndarray,
+    resource_use: np.ndarray,
+) -> int:
     """Event by event with rates recomputed from scratch; for some hundred flows."""
     flows = len(path)
     left = size.astype(float).copy()
@@ -158,7 +186,9 @@ def _run_flows_twin(capacity: np.ndarray, path_used: np.ndarray, path_weight: np
         for flow in np.flatnonzero(active):
             for hop in range(path_used.shape[1]):
                 if path_used[path[flow], hop] >= 0:
-                    resource_use[path_used[path[flow], hop]] += path_weight[path[flow], hop] * rate[flow] * (moment - now)
+                    resource_use[path_used[path[flow], hop]] += (
+                        path_weight[path[flow], hop] * rate[flow] * (moment - now)
+                    )
         now = moment
         if arrives <= moment:
             active[next_start] = True
@@ -173,7 +203,7 @@ def _run_flows_twin(capacity: np.ndarray, path_used: np.ndarray, path_weight: np
 
 
 @kernel(reference=_run_flows_twin)
-def run_flows(capacity, path_used, path_weight, path, limit, start_s, size, slots, finish_s, resource_use):  # type: ignore[no-untyped-def]
+def run_flows(capacity, path_used, path_weight, path, limit, start_s, size, slots, finish_s, resource_use):
     """Play transfers to their end; returns the most that were under way at once, or -1 when `slots` were too few.
 
     capacity float64[R]; path_used int64[P, H] and path_weight float64[P, H]: resources of each way, -1 = none; path int64[N] way of
@@ -297,8 +327,27 @@ def run_flows(capacity, path_used, path_weight, path, limit, start_s, size, slot
                     for hop in range(hops):
                         if used[other, hop] >= 0:
                             load[used[other, hop]] += weight[other, hop] * rate[other]
-        count = _repair(capacity, load, used, weight, slot_limit, active, rate, bottleneck, bottled, head, following, before,
-                        seeds, seed_count, touched, touched_count, scratch_i, scratch_f, changed)
+        count = _repair(
+            capacity,
+            load,
+            used,
+            weight,
+            slot_limit,
+            active,
+            rate,
+            bottleneck,
+            bottled,
+            head,
+            following,
+            before,
+            seeds,
+            seed_count,
+            touched,
+            touched_count,
+            scratch_i,
+            scratch_f,
+            changed,
+        )
         if heap_size + count >= heap_s.shape[0]:
             heap_size = 0
             for other in range(slots):

@@ -38,8 +38,17 @@ class Station:
 
 
 def request_response_s(
-    path: DataPath, costs: PathCosts, request_bytes: float, response_bytes: float, wire_s: float, wire_bytes_per_s: float,
-    stations: Sequence[Station], rng: np.random.Generator, count: int, services: int = 0, protocol: Protocol = Protocol.TCP,
+    path: DataPath,
+    costs: PathCosts,
+    request_bytes: float,
+    response_bytes: float,
+    wire_s: float,
+    wire_bytes_per_s: float,
+    stations: Sequence[Station],
+    rng: np.random.Generator,
+    count: int,
+    services: int = 0,
+    protocol: Protocol = Protocol.TCP,
 ) -> np.ndarray:
     """Round trips of `count` requests, seconds.
 

@@ -19,8 +19,13 @@ TOLERANCE = 1e-9
 NO_BOTTLENECK, OWN_LIMIT = -1, -2
 
 
-def fill_all(capacity: np.ndarray, used: np.ndarray, weight: np.ndarray, limit: np.ndarray, active: np.ndarray,
-             ) -> tuple[np.ndarray, np.ndarray]:
+def fill_all(
+    capacity: np.ndarray,
+    used: np.ndarray,
+    weight: np.ndarray,
+    limit: np.ndarray,
+    active: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
     """Rates and bottlenecks by progressive filling. The slow twin: no order kept, everything looked at in every round.
 
     capacity float64[resources]; used int64[flows, hops] resources of a flow, -1 = none; weight float64[flows, hops];
@@ -54,7 +59,7 @@ def fill_all(capacity: np.ndarray, used: np.ndarray, weight: np.ndarray, limit: 
 
 
 @rule
-def _push(level, item, size, new_level, new_item):  # type: ignore[no-untyped-def]
+def _push(level, item, size, new_level, new_item):
     """Add to a binary heap, lowest level first; returns its size."""
     child = size
     while child > 0:
@@ -70,7 +75,7 @@ def _push(level, item, size, new_level, new_item):  # type: ignore[no-untyped-de
 
 
 @rule
-def _pop(level, item, size):  # type: ignore[no-untyped-def]
+def _pop(level, item, size):
     """Take the lowest off the heap; returns its size."""
     size -= 1
     last_level, last_item = level[size], item[size]
@@ -92,7 +97,7 @@ def _pop(level, item, size):  # type: ignore[no-untyped-def]
 
 
 @rule
-def _fix(flow, level, why, used, weight, load, left, need, candidate, rate, bottleneck, bottled, in_set, dirty):  # type: ignore[no-untyped-def]
+def _fix(flow, level, why, used, weight, load, left, need, candidate, rate, bottleneck, bottled, in_set, dirty):
     """A member gets its rate: what it uses is no longer shared."""
     more = level - rate[flow]
     moved = abs(more) > 1e-13 * level
@@ -117,8 +122,27 @@ def _fix(flow, level, why, used, weight, load, left, need, candidate, rate, bott
     in_set[flow] = 2
 
 
-def _repair_twin(capacity, load, used, weight, limit, active, rate, bottleneck, bottled, head, following, before,  # type: ignore[no-untyped-def]
-                 seeds, seed_count, touched, touched_count, scratch_i, scratch_f, changed):
+def _repair_twin(
+    capacity,
+    load,
+    used,
+    weight,
+    limit,
+    active,
+    rate,
+    bottleneck,
+    bottled,
+    head,
+    following,
+    before,
+    seeds,
+    seed_count,
+    touched,
+    touched_count,
+    scratch_i,
+    scratch_f,
+    changed,
+):
     """Recompute everything; the flows that changed are those with another rate."""
     new_rate, new_bottleneck = fill_all(capacity, used, weight, limit, active.astype(bool))
     moved = np.flatnonzero(np.abs(new_rate - rate) > TOLERANCE * np.maximum(new_rate, rate))
@@ -132,8 +156,27 @@ def _repair_twin(capacity, load, used, weight, limit, active, rate, bottleneck, 
 
 
 @kernel(reference=_repair_twin)
-def repair(capacity, load, used, weight, limit, active, rate, bottleneck, bottled, head, following, before,  # type: ignore[no-untyped-def]
-           seeds, seed_count, touched, touched_count, scratch_i, scratch_f, changed):
+def repair(
+    capacity,
+    load,
+    used,
+    weight,
+    limit,
+    active,
+    rate,
+    bottleneck,
+    bottled,
+    head,
+    following,
+    before,
+    seeds,
+    seed_count,
+    touched,
+    touched_count,
+    scratch_i,
+    scratch_f,
+    changed,
+):
     """Make the rates max-min fair again after some flows came or went; returns how many flows `changed` names.
 
     capacity, load float64[R]; used int64[F, H] (filled from the left, -1 = none), weight float64[F, H]; limit, rate float64[F];
@@ -237,7 +280,22 @@ def repair(capacity, load, used, weight, limit, active, rate, bottleneck, bottle
             if item < 0:
                 flow = -1 - item
                 if in_set[flow] == 1:
-                    _fix(flow, level, OWN_LIMIT, used, weight, load, left, need, candidate, rate, bottleneck, bottled, in_set, dirty)
+                    _fix(
+                        flow,
+                        level,
+                        OWN_LIMIT,
+                        used,
+                        weight,
+                        load,
+                        left,
+                        need,
+                        candidate,
+                        rate,
+                        bottleneck,
+                        bottled,
+                        in_set,
+                        dirty,
+                    )
                     fixed += 1
                 continue
             if need[item] <= 0.0:
@@ -250,7 +308,22 @@ def repair(capacity, load, used, weight, limit, active, rate, bottleneck, bottle
             while entry >= 0:
                 flow = following[entry, 1]
                 if in_set[flow] == 1:
-                    _fix(flow, level, item, used, weight, load, left, need, candidate, rate, bottleneck, bottled, in_set, dirty)
+                    _fix(
+                        flow,
+                        level,
+                        item,
+                        used,
+                        weight,
+                        load,
+                        left,
+                        need,
+                        candidate,
+                        rate,
+                        bottleneck,
+                        bottled,
+                        in_set,
+                        dirty,
+                    )
                     fixed += 1
                 entry = following[entry, 0]
             need[item] = 0.0

@@ -96,7 +96,9 @@ class TcpFlow:
         self.start()
 
 
-def waits_of_poisson(rate_per_s: float, service_s: Callable[[np.random.Generator], float], packets: int, rng: np.random.Generator) -> np.ndarray:
+def waits_of_poisson(
+    rate_per_s: float, service_s: Callable[[np.random.Generator], float], packets: int, rng: np.random.Generator
+) -> np.ndarray:
     """Waiting times of Poisson packets at one port without a limit of buffer: an M/G/1 queue packet by packet."""
     clock = Clock()
     port = Port(clock, 10**9)

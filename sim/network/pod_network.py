@@ -33,12 +33,18 @@ class PodNetwork:
         self._clock = clock
         self._spec = spec
         self._pods = pods
-        self._conf: NetworkConfiguration | None = read_configuration(Path(base_dir) / spec.cni_conf) if spec.cni_conf else None
+        self._conf: NetworkConfiguration | None = (
+            read_configuration(Path(base_dir) / spec.cni_conf) if spec.cni_conf else None
+        )
         cni = spec.cni
         self._blocks = None
         if cni.features.addressing is Addressing.BLOCKS and self._conf is None:
-            self._blocks = CalicoBlocks(spec.pods, getattr(cni, "block_prefix", 26), getattr(cni, "max_blocks_per_host", 20),
-                                        getattr(cni, "strict_affinity", False))
+            self._blocks = CalicoBlocks(
+                spec.pods,
+                getattr(cni, "block_prefix", 26),
+                getattr(cni, "max_blocks_per_host", 20),
+                getattr(cni, "strict_affinity", False),
+            )
         self._host_local: dict[int, HostLocal] = {}
         self._lent: dict[int, int] = {}
         """Borrowed addresses by pod."""

@@ -12,8 +12,10 @@ from sim.network.cni.catalog import Addressing, Spread
 from sim.network.cni_config import NetworkConfiguration
 from sim.network.spec import NetworkSpec
 
-SEGMENTS = ("packets are not encapsulated, and routers between layer-2 segments do not know pods' addresses: encapsulate "
-            "(IPIP or VXLAN), or peer with the routers by BGP (underlay.routes_pods)")
+SEGMENTS = (
+    "packets are not encapsulated, and routers between layer-2 segments do not know pods' addresses: encapsulate "
+    "(IPIP or VXLAN), or peer with the routers by BGP (underlay.routes_pods)"
+)
 """Why pods of different segments do not reach each other."""
 
 
@@ -24,7 +26,10 @@ def needs_segment(spec: NetworkSpec) -> bool:
 
 
 L2_NEEDS: dict[str, tuple[str, str]] = {
-    "vrrp": ("multicast", "VRRP (keepalived) announces its virtual address by multicast and moves it by gratuitous ARP"),
+    "vrrp": (
+        "multicast",
+        "VRRP (keepalived) announces its virtual address by multicast and moves it by gratuitous ARP",
+    ),
     "broadcast": ("broadcast", "broadcast frames must reach the peers"),
     "multicast": ("multicast", "multicast must reach the peers"),
 }
@@ -40,7 +45,9 @@ class Finding:
     reason: str
 
 
-def check_requirements(spec: NetworkSpec, nodes: int, segments: int = 1, configuration: NetworkConfiguration | None = None) -> list[Finding]:
+def check_requirements(
+    spec: NetworkSpec, nodes: int, segments: int = 1, configuration: NetworkConfiguration | None = None
+) -> list[Finding]:
     """The three requirements on a cluster of `nodes` nodes in `segments` layer-2 segments."""
     features = spec.cni.features
     one_node = nodes < 2
@@ -55,13 +62,17 @@ def check_requirements(spec: NetworkSpec, nodes: int, segments: int = 1, configu
     if segments > 1 and not pods and needs_segment(spec):
         pods = nodes_reach = f"the nodes are in {segments} segments; {SEGMENTS}"
     addresses = {
-        Addressing.HOST: "pods are their nodes", Addressing.NODE_SUBNET: "each node's subnet is routed to it",
-        Addressing.BLOCKS: "each block of addresses is routed to its node", Addressing.NODE_LOCAL: "there is one node",
+        Addressing.HOST: "pods are their nodes",
+        Addressing.NODE_SUBNET: "each node's subnet is routed to it",
+        Addressing.BLOCKS: "each block of addresses is routed to its node",
+        Addressing.NODE_LOCAL: "there is one node",
     }[features.addressing]
     return [
         Finding("pods reach pods without NAT", not pods, pods or addresses),
         Finding("nodes reach pods without NAT", not nodes_reach, nodes_reach or addresses),
-        Finding("a pod sees itself under the address others use", not own, own or "nothing rewrites addresses between pods"),
+        Finding(
+            "a pod sees itself under the address others use", not own, own or "nothing rewrites addresses between pods"
+        ),
     ]
 
 
@@ -72,5 +83,7 @@ def lacking(spec: NetworkSpec, needs: tuple[str, ...], nodes: int) -> list[str]:
         feature, why = L2_NEEDS[need]
         reach = getattr(spec.cni.features, feature)
         if reach == "none" or (reach == "node" and nodes > 1):
-            missing.append(f"{why}; here {feature} reaches {'nobody' if reach == 'none' else 'pods of the same node only'}")
+            missing.append(
+                f"{why}; here {feature} reaches {'nobody' if reach == 'none' else 'pods of the same node only'}"
+            )
     return missing

@@ -34,14 +34,30 @@ class BridgeSteps(Spec):
     links_up_s: float = param(57e-6, "both ends up, gratuitous ARP", source=KERNEL, ge=0, le=10)
     address_s: float = param(29e-6, "the pod's address", source=KERNEL, ge=0, le=10)
     routes_s: float = param(6e-6, "the pod's routes", source=KERNEL, ge=0, le=10)
-    port_s: float = param(2.1e-6, "added by each port that the bridge has already; IPv6 neighbour discovery flooded to all of them is suspected",
-                          source=KERNEL + "; median slope over 0 to 400 ports", ge=0, le=1)
-    noise: Dist = param(Lognormal(median=1.0, sigma=0.85), "factor on the time that one set-up holds the lock: the kernel's own work after earlier "
-                        "ones comes between", source=KERNEL + "; median and mean of 500 pods")
+    port_s: float = param(
+        2.1e-6,
+        "added by each port that the bridge has already; IPv6 neighbour discovery flooded to all of them is suspected",
+        source=KERNEL + "; median slope over 0 to 400 ports",
+        ge=0,
+        le=1,
+    )
+    noise: Dist = param(
+        Lognormal(median=1.0, sigma=0.85),
+        "factor on the time that one set-up holds the lock: the kernel's own work after earlier ones comes between",
+        source=KERNEL + "; median and mean of 500 pods",
+    )
 
     @property
     def fixed_s(self) -> float:
-        return self.namespace_s + self.veth_s + self.ipam_s + self.attach_s + self.links_up_s + self.address_s + self.routes_s
+        return (
+            self.namespace_s
+            + self.veth_s
+            + self.ipam_s
+            + self.attach_s
+            + self.links_up_s
+            + self.address_s
+            + self.routes_s
+        )
 
 
 class RoutedSteps(Spec):
@@ -53,23 +69,45 @@ class RoutedSteps(Spec):
     sysctls_s: float = param(49e-6, "proxy ARP and forwarding on the host's end", source=KERNEL, ge=0, le=10)
     links_up_s: float = param(65e-6, "both ends up, gratuitous ARP", source=KERNEL, ge=0, le=10)
     address_s: float = param(26e-6, "the pod's address", source=KERNEL, ge=0, le=10)
-    routes_s: float = param(15e-6, "the pod's routes: the link-local gateway and the default one", source=KERNEL, ge=0, le=10)
+    routes_s: float = param(
+        15e-6, "the pod's routes: the link-local gateway and the default one", source=KERNEL, ge=0, le=10
+    )
     host_route_s: float = param(6e-6, "the host's /32 route to the pod", source=KERNEL, ge=0, le=10)
     port_s: float = param(0.0, "added by each pod that the node has already", source=KERNEL + "; none seen", ge=0, le=1)
-    noise: Dist = param(Lognormal(median=1.0, sigma=0.75), "factor on the time that one set-up holds the lock", source=KERNEL + "; median and mean of 500 pods")
+    noise: Dist = param(
+        Lognormal(median=1.0, sigma=0.75),
+        "factor on the time that one set-up holds the lock",
+        source=KERNEL + "; median and mean of 500 pods",
+    )
 
     @property
     def fixed_s(self) -> float:
-        return (self.namespace_s + self.veth_s + self.ipam_s + self.sysctls_s + self.links_up_s + self.address_s + self.routes_s
-                + self.host_route_s)
+        return (
+            self.namespace_s
+            + self.veth_s
+            + self.ipam_s
+            + self.sysctls_s
+            + self.links_up_s
+            + self.address_s
+            + self.routes_s
+            + self.host_route_s
+        )
 
 
 class RuleSteps(Spec):
     """iptables programs that a plug-in runs for a pod."""
 
-    backend: Literal["none", "legacy", "nft"] = param("none", "which iptables the plug-in runs for each pod; none: it runs none")
+    backend: Literal["none", "legacy", "nft"] = param(
+        "none", "which iptables the plug-in runs for each pod; none: it runs none"
+    )
     program_s: float = param(1.95e-3, "starting one iptables-legacy program", source=PROGRAMS, ge=0, le=10)
-    rule_s: float = param(1.8e-6, "a legacy program copies the whole table: added by each rule in it, under the tables' lock", source=PROGRAMS, ge=0, le=1)
+    rule_s: float = param(
+        1.8e-6,
+        "a legacy program copies the whole table: added by each rule in it, under the tables' lock",
+        source=PROGRAMS,
+        ge=0,
+        le=1,
+    )
     nft_program_s: float = param(0.95e-3, "starting one iptables-nft program", source=PROGRAMS, ge=0, le=10)
     nft_rule_s: float = param(0.3e-6, "added by each rule there is, iptables-nft", source=PROGRAMS, ge=0, le=1)
 
@@ -80,7 +118,14 @@ class RuleSteps(Spec):
         return self.nft_rule_s if self.backend == "nft" else self.rule_s
 
 
-def attach(node: Node, plugin_cpu_s: float, steps: BridgeSteps | RoutedSteps, rules: RuleSteps, programs: int, rules_per_pod: int) -> Process:
+def attach(
+    node: Node,
+    plugin_cpu_s: float,
+    steps: BridgeSteps | RoutedSteps,
+    rules: RuleSteps,
+    programs: int,
+    rules_per_pod: int,
+) -> Process:
     """One ADD. programs: iptables programs run for a pod; rules_per_pod: rules that each leaves in the table."""
     yield node.machine.work(plugin_cpu_s)
     if not node.network_lock.try_acquire():

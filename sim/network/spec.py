@@ -35,23 +35,54 @@ NetworkText = Annotated[str, AfterValidator(_ipv4_network)]
 class NetworkSpec(Spec):
     """How nodes are connected, which plug-in connects pods to them, and how the others learn of it."""
 
-    cni: Annotated[CniSpec, Choice(CNI)] = param("bridge", "the network plug-in: how pods are attached and what their packets cost")
-    cni_conf: str = param("", "a CNI configuration file (.conf, .conflist) of a node: its ranges, MTU and chained plug-ins are used; empty: none")
+    cni: Annotated[CniSpec, Choice(CNI)] = param(
+        "bridge", "the network plug-in: how pods are attached and what their packets cost"
+    )
+    cni_conf: str = param(
+        "",
+        "a CNI configuration file (.conf, .conflist) of a node: its ranges, MTU and chained plug-ins are used; empty: none",
+    )
     pod_range: NetworkText = param("10.0.0.0/8", "addresses of all pods")
     service_range: NetworkText = param("172.20.0.0/16", "virtual addresses of services")
     host_range: NetworkText = param("100.64.0.0/10", "addresses of the nodes")
-    node_prefix: int = param(24, "length of a node's subnet, where each node has one", source="flannel and kube-controller-manager: /24 a node", ge=8, le=30)
-    nic_bytes_per_s: float = param(1.25e9, "what one node's interface receives or sends (10 Gbit/s)",
-                                   source="Kubernetes CNI benchmarks of 2020 ran on 10 Gbit/s", gt=0, le=1e12)
+    node_prefix: int = param(
+        24,
+        "length of a node's subnet, where each node has one",
+        source="flannel and kube-controller-manager: /24 a node",
+        ge=8,
+        le=30,
+    )
+    nic_bytes_per_s: float = param(
+        1.25e9,
+        "what one node's interface receives or sends (10 Gbit/s)",
+        source="Kubernetes CNI benchmarks of 2020 ran on 10 Gbit/s",
+        gt=0,
+        le=1e12,
+    )
     underlay: UnderlaySpec = UnderlaySpec()
     costs: PathCosts = PathCosts()
     bgp: BgpSpec = BgpSpec()
     felix: FelixSpec = FelixSpec()
     lease: LeaseSpec = LeaseSpec()
     kube_proxy: KubeProxySpec = KubeProxySpec()
-    traffic: Named[Annotated[TrafficSpec, Choice(TRAFFIC)]] = param({}, "traffic between pods by name, for `kubedes network compare`")
+    traffic: Named[Annotated[TrafficSpec, Choice(TRAFFIC)]] = param(
+        {}, "traffic between pods by name, for `kubedes network compare`"
+    )
+    cloud_route_period_s: float = param(
+        10.0,
+        "the cloud's route controller looks this often",
+        source="Kubernetes 1.20, kube-controller-manager: route reconciliation period",
+        gt=0,
+        le=86400,
+    )
     policies: int = param(0, "network policies whose address sets select every pod", ge=0, le=100_000)
-    retry_s: float = param(10.0, "a pod whose sandbox failed for want of an address is tried again after this", source="Kubernetes 1.20 source, kubelet back-off of pod workers", gt=0, le=3600)
+    retry_s: float = param(
+        10.0,
+        "a pod whose sandbox failed for want of an address is tried again after this",
+        source="Kubernetes 1.20 source, kubelet back-off of pod workers",
+        gt=0,
+        le=3600,
+    )
 
     @property
     def pods(self) -> IPv4Network:
@@ -61,33 +92,64 @@ class NetworkSpec(Spec):
         """Add what cannot be on a cluster of `nodes` nodes."""
         named = [(name, IPv4Network(getattr(self, name))) for name in ("pod_range", "service_range", "host_range")]
         for first, second in overlapping(named):
-            problems.add(f"{path}.{first}", getattr(self, first), f"overlaps {second} ({getattr(self, second)})",
-                         "a packet's way would depend on who looks; give each its own range")
+            problems.add(
+                f"{path}.{first}",
+                getattr(self, first),
+                f"overlaps {second} ({getattr(self, second)})",
+                "a packet's way would depend on who looks; give each its own range",
+            )
         hosts = IPv4Network(self.host_range)
         if nodes > hosts.num_addresses - 2:
-            problems.add(f"{path}.host_range", self.host_range, f"has {hosts.num_addresses - 2:,} addresses for {nodes:,} nodes", "take a shorter prefix")
+            problems.add(
+                f"{path}.host_range",
+                self.host_range,
+                f"has {hosts.num_addresses - 2:,} addresses for {nodes:,} nodes",
+                "take a shorter prefix",
+            )
         addressing = self.cni.features.addressing
         if addressing is Addressing.NODE_SUBNET and not self.cni_conf:
             fitting = subnets_in(self.pods, self.node_prefix)
             if nodes > fitting:
-                problems.add(f"{path}.pod_range", self.pod_range, f"has {fitting:,} subnets of /{self.node_prefix} for {nodes:,} nodes",
-                             "take a larger range or a longer node_prefix")
+                problems.add(
+                    f"{path}.pod_range",
+                    self.pod_range,
+                    f"has {fitting:,} subnets of /{self.node_prefix} for {nodes:,} nodes",
+                    "take a larger range or a longer node_prefix",
+                )
         if addressing is Addressing.BLOCKS:
             prefix = int(getattr(self.cni, "block_prefix", 26))
             if subnets_in(self.pods, prefix) == 0:
-                problems.add(f"{path}.pod_range", self.pod_range, f"is smaller than one block of /{prefix}", "take a shorter prefix")
+                problems.add(
+                    f"{path}.pod_range",
+                    self.pod_range,
+                    f"is smaller than one block of /{prefix}",
+                    "take a shorter prefix",
+                )
         self._check_mtu(path, problems)
 
     def _check_mtu(self, path: str, problems: Problems) -> None:
         header, underlay = self.cni.features.header_bytes, self.underlay.mtu_bytes
         given = self.cni.mtu_bytes
         if given is not None and given > underlay - header:
-            problems.add(f"{path}.cni.mtu_bytes", given, f"is more than the underlay's {underlay} less a header of {header} bytes",
-                         f"at most {underlay - header}; larger packets would be dropped or fragmented")
+            problems.add(
+                f"{path}.cni.mtu_bytes",
+                given,
+                f"is more than the underlay's {underlay} less a header of {header} bytes",
+                f"at most {underlay - header}; larger packets would be dropped or fragmented",
+            )
         if underlay - header < 576:
-            problems.add(f"{path}.underlay.mtu_bytes", underlay, f"leaves less than 576 bytes after a header of {header}", "take a larger MTU")
+            problems.add(
+                f"{path}.underlay.mtu_bytes",
+                underlay,
+                f"leaves less than 576 bytes after a header of {header}",
+                "take a larger MTU",
+            )
 
     def summary(self) -> dict[str, Any]:
         """What the plug-in makes of a packet, for tables."""
         features = self.cni.features
-        return {"header_bytes": features.header_bytes, "mtu_bytes": self.cni.mtu(self.underlay.mtu_bytes), "hops": " > ".join(features.hops)}
+        return {
+            "header_bytes": features.header_bytes,
+            "mtu_bytes": self.cni.mtu(self.underlay.mtu_bytes),
+            "hops": " > ".join(features.hops),
+        }

@@ -17,15 +17,26 @@ class UnderlaySpec(Spec):
     """What connects the nodes."""
 
     topology: Literal["flat", "leaf-spine", "fat-tree"] = param(
-        "flat", "flat: only hosts' interfaces limit. leaf-spine: racks with uplinks. fat-tree: the same with as much capacity up as down")
+        "flat",
+        "flat: only hosts' interfaces limit. leaf-spine: racks with uplinks. fat-tree: the same with as much capacity up as down",
+    )
     rack_nodes: int = param(40, "nodes a rack", ge=1, le=4096)
     spines: int = param(4, "spine switches; a flow is hashed to one", ge=1, le=1024)
-    oversubscription: float = param(3.0, "capacity of a rack's nodes over that of its uplinks; a fat-tree has 1", ge=1, le=1000)
-    zones_bandwidth_bytes_per_s: float = param(0.0, "capacity between two zones, each way; 0: not limited", ge=0, le=1e15)
-    routes_pods: bool = param(False, "routers between segments know pods' addresses, because nodes speak BGP with them; only BGP plug-ins can use it")
+    oversubscription: float = param(
+        3.0, "capacity of a rack's nodes over that of its uplinks; a fat-tree has 1", ge=1, le=1000
+    )
+    zones_bandwidth_bytes_per_s: float = param(
+        0.0, "capacity between two zones, each way; 0: not limited", ge=0, le=1e15
+    )
+    routes_pods: bool = param(
+        False,
+        "routers between segments know pods' addresses, because nodes speak BGP with them; only BGP plug-ins can use it",
+    )
     mtu_bytes: int = param(1500, "largest packet of the underlay", ge=576, le=65535)
     node_latency_s: float = param(1.0e-6, "interface and cable, each end", unverified=True, ge=0, le=1)
-    switch_latency_s: float = param(0.7e-6, "one switch, store and forward of a small packet included", unverified=True, ge=0, le=1)
+    switch_latency_s: float = param(
+        0.7e-6, "one switch, store and forward of a small packet included", unverified=True, ge=0, le=1
+    )
     zone_latency_s: float = param(300e-6, "one way between zones of a region", unverified=True, ge=0, le=10)
     buffer_bytes: int = param(1_000_000, "queue of a switch port before it drops", unverified=True, ge=1500, le=2**32)
 
@@ -90,7 +101,9 @@ class Underlay:
         return f"zone {(rest - trunks) // zones} to {(rest - trunks) % zones}"
 
 
-def build_underlay(spec: UnderlaySpec, hosts: int, nic_bytes_per_s: float | np.ndarray, zone: np.ndarray | None = None) -> Underlay:
+def build_underlay(
+    spec: UnderlaySpec, hosts: int, nic_bytes_per_s: float | np.ndarray, zone: np.ndarray | None = None
+) -> Underlay:
     """Links for `hosts` hosts. nic_bytes_per_s: of each host, one number or one a host."""
     nic = np.broadcast_to(np.asarray(nic_bytes_per_s, float), (hosts,))
     zones = np.zeros(hosts, np.int64) if zone is None else np.asarray(zone, np.int64)

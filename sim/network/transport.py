@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from math import ceil, inf, log2, sqrt
 
-import numpy as np
-
 INITIAL_WINDOW = 10
 """Segments of the first flight."""
 
@@ -28,7 +26,9 @@ def slow_start_rounds(size_bytes: float, mss_bytes: float, window_bytes: float =
     return min(by_size, by_window)
 
 
-def slow_start_s(size_bytes: float, mss_bytes: float, round_trip_s: float, rate_bytes_per_s: float, handshake: bool = True) -> float:
+def slow_start_s(
+    size_bytes: float, mss_bytes: float, round_trip_s: float, rate_bytes_per_s: float, handshake: bool = True
+) -> float:
     """Time that a transfer takes longer than its bytes at `rate_bytes_per_s`: handshake and the rounds of a small window."""
     rounds = slow_start_rounds(size_bytes, mss_bytes, rate_bytes_per_s * round_trip_s)
     sent_meanwhile = mss_bytes * INITIAL_WINDOW * (2**rounds - 1)
@@ -47,13 +47,8 @@ def rate_of_loss(loss: float, mss_bytes: float, round_trip_s: float) -> float:
     return inf if loss <= 0 else mss_bytes / round_trip_s * sqrt(1.5 / loss)
 
 
-def retransmitted_bytes(size_bytes: float, rate_bytes_per_s: float, mss_bytes: float, round_trip_s: float, held_by_queue: bool) -> float:
+def retransmitted_bytes(
+    size_bytes: float, rate_bytes_per_s: float, mss_bytes: float, round_trip_s: float, held_by_queue: bool
+) -> float:
     """Bytes that are sent again: only where a queue, not the sender or a limit of its own, holds the flow back."""
     return size_bytes * loss_of_rate(rate_bytes_per_s, mss_bytes, round_trip_s) if held_by_queue else 0.0
-
-
-def open_loop(offered: np.ndarray, capacity: float) -> tuple[np.ndarray, np.ndarray]:
-    """UDP into one full resource: everybody loses the same share, for nobody slows down. Returns served rates and loss shares."""
-    total = float(offered.sum())
-    share = min(1.0, capacity / total) if total else 1.0
-    return offered * share, np.full(len(offered), 1.0 - share)

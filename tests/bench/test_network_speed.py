@@ -58,7 +58,9 @@ def test_one_change_among_10_000_flows():
     """Random pairs, every flow held by an interface: at most 300 us in the median. The goal of 100 us is not met."""
     took = change_us("flat", 300)
     median, p90 = np.quantile(took, [0.5, 0.9])
-    print(f"\n10,000 flows, {HOSTS} hosts: median {median:.0f} us, p90 {p90:.0f} us, mean {took.mean():.0f} us a change")
+    print(
+        f"\n10,000 flows, {HOSTS} hosts: median {median:.0f} us, p90 {p90:.0f} us, mean {took.mean():.0f} us a change"
+    )
     assert median <= 300
 
 
@@ -79,3 +81,32 @@ def test_a_million_short_flows():
     assert most > 0
     assert np.all(finish > start)
     assert took <= 60
+
+
+def test_routes_of_5000_nodes_add_little_to_a_run():
+    """The density scenario with fewer pods: a reflector pair and Felix against a plain bridge; at most a fifth more time and few events."""
+    from sim.scenario import Scenario
+    from sim.simulate import simulate
+
+    def run(**network: str) -> tuple[float, int]:
+        scenario = Scenario.load(
+            "density",
+            {
+                "workload.pods_per_node": 2,
+                "horizon_s": 150,
+                **{f"network.{key}": value for key, value in network.items()},
+            },
+        )
+        start = time.process_time()
+        events = simulate(scenario).record.counters["events"]
+        return time.process_time() - start, events
+
+    run(cni="bridge")
+    plain = [run(cni="bridge") for _ in range(3)]
+    routed = [run(cni="calico-bgp", **{"bgp.topology": "reflectors"}) for _ in range(3)]
+    ratio = min(took for took, _ in routed) / min(took for took, _ in plain)
+    print(
+        f"\nroutes of 5,000 nodes: {ratio:.2f} of the time, {routed[0][1] - plain[0][1]} events more of {plain[0][1]:,}"
+    )
+    assert routed[0][1] <= 1.02 * plain[0][1]
+    assert ratio <= 1.2

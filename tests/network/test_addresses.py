@@ -100,5 +100,9 @@ def test_subnets():
     assert subnet_of(cluster, 24, 255) == IPv4Network("10.244.255.0/24")
     with pytest.raises(IndexError, match="256 subnets"):
         subnet_of(cluster, 24, 256)
-    names = [("pods", IPv4Network("10.0.0.0/8")), ("services", IPv4Network("10.96.0.0/12")), ("hosts", IPv4Network("192.168.0.0/16"))]
+    names = [
+        ("pods", IPv4Network("10.0.0.0/8")),
+        ("services", IPv4Network("10.96.0.0/12")),
+        ("hosts", IPv4Network("192.168.0.0/16")),
+    ]
     assert overlapping(names) == [("pods", "services")]

@@ -34,10 +34,17 @@ def certify(table: FlowTable) -> None:
 
 steps = st.lists(
     st.one_of(
-        st.tuples(st.just("add"), st.lists(st.integers(0, 11), min_size=1, max_size=6, unique=True), st.integers(0, 2**31),
-                  st.sampled_from([np.inf, np.inf, 0.3, 2.0, 5.0])),
-        st.tuples(st.just("remove"), st.integers(0, 100))),
-    min_size=1, max_size=60)
+        st.tuples(
+            st.just("add"),
+            st.lists(st.integers(0, 11), min_size=1, max_size=6, unique=True),
+            st.integers(0, 2**31),
+            st.sampled_from([np.inf, np.inf, 0.3, 2.0, 5.0]),
+        ),
+        st.tuples(st.just("remove"), st.integers(0, 100)),
+    ),
+    min_size=1,
+    max_size=60,
+)
 
 
 @given(steps, st.integers(0, 2**31))
@@ -135,12 +142,24 @@ def test_one_link_shared_by_all_is_processor_sharing():
     """n flows of one size that start together on one link end together after n times the time of one."""
     n = 7
     finish, use = np.zeros(n), np.zeros(1)
-    run_flows(np.array([2.0]), np.zeros((1, 1), np.int64), np.ones((1, 1)), np.zeros(n, np.int64), np.full(n, np.inf), np.zeros(n),
-              np.full(n, 3.0), 8, finish, use)
+    run_flows(
+        np.array([2.0]),
+        np.zeros((1, 1), np.int64),
+        np.ones((1, 1)),
+        np.zeros(n, np.int64),
+        np.full(n, np.inf),
+        np.zeros(n),
+        np.full(n, 3.0),
+        8,
+        finish,
+        use,
+    )
     assert finish == pytest.approx(n * 3.0 / 2.0)
 
 
 def test_filling_leaves_nothing_over_where_nobody_is_limited():
-    rate, where = fill_all(np.array([6.0]), np.zeros((3, 1), np.int64), np.ones((3, 1)), np.array([np.inf, 1.0, np.inf]), np.ones(3, bool))
+    rate, where = fill_all(
+        np.array([6.0]), np.zeros((3, 1), np.int64), np.ones((3, 1)), np.array([np.inf, 1.0, np.inf]), np.ones(3, bool)
+    )
     assert rate == pytest.approx([2.5, 1.0, 2.5])
     assert list(where) == [0, OWN_LIMIT, 0]

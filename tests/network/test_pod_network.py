@@ -33,7 +33,9 @@ class Bed:
         self.pods.add(zeros, zeros, zeros, np.full(pods, np.inf))
         self.spec = NetworkSpec.model_validate(network)
         self.network = PodNetwork(self.clock, self.spec, nodes, self.pods, base_dir)
-        self.nodes = [Node(self.clock, i, f"n{i}", 4, KubeletSpec(), Streams(1), {}, 0.0, 0.0) for i in range(min(nodes, 4))]
+        self.nodes = [
+            Node(self.clock, i, f"n{i}", 4, KubeletSpec(), Streams(1), {}, 0.0, 0.0) for i in range(min(nodes, 4))
+        ]
 
     def attach(self, pod: int, node: int = 0) -> None:
         self.clock.start(self.network.attach(self.nodes[node], pod))
@@ -97,8 +99,18 @@ def test_a_full_subnet_makes_pods_wait_until_an_address_is_free():
 
 
 def test_configuration_file_gives_the_range(tmp_path):
-    (tmp_path / "net.conflist").write_text(json.dumps({"cniVersion": "0.4.0", "name": "n", "plugins": [
-        {"type": "bridge", "ipam": {"type": "host-local", "subnet": "10.9.0.0/29"}}, {"type": "portmap"}]}))
+    (tmp_path / "net.conflist").write_text(
+        json.dumps(
+            {
+                "cniVersion": "0.4.0",
+                "name": "n",
+                "plugins": [
+                    {"type": "bridge", "ipam": {"type": "host-local", "subnet": "10.9.0.0/29"}},
+                    {"type": "portmap"},
+                ],
+            }
+        )
+    )
     bed = Bed({"cni": {"type": "bridge", **QUIET}, "cni_conf": "net.conflist"}, base_dir=str(tmp_path))
     for pod in range(8):
         bed.attach(pod)
@@ -114,13 +126,18 @@ def test_a_block_is_announced_once_and_a_reflector_serves_peers_in_order():
     assert bed.network.spread.announced == 1
     half, everybody = bed.column("reachable_50_s"), bed.column("reachable_all_s")
     sending = 4999 * bgp.send_cpu_s
-    assert everybody[0] - half[0] == pytest.approx(sending / 2, rel=0.15)  # half of the time is hidden by Felix's own work
+    assert everybody[0] - half[0] == pytest.approx(
+        sending / 2, rel=0.15
+    )  # half of the time is hidden by Felix's own work
     assert everybody[0] >= sending
     assert everybody[1] < 0.1  # its block is known already: only its own node's chains
 
 
 def test_what_waits_goes_in_one_batch():
-    bed = Bed({"cni": {"type": "calico-bgp", "aggregate_blocks": False, **QUIET}, "bgp": {"topology": "reflectors"}}, nodes=5000)
+    bed = Bed(
+        {"cni": {"type": "calico-bgp", "aggregate_blocks": False, **QUIET}, "bgp": {"topology": "reflectors"}},
+        nodes=5000,
+    )
     for pod in range(200):
         bed.attach(pod, pod % 4)
     bed.clock.run_until(5)
@@ -135,7 +152,10 @@ def test_policies_wait_for_address_sets():
     for bed in (quiet, strict):
         bed.attach(0)
         bed.clock.run_until(5)
-    assert strict.column("reachable_50_s")[0] > quiet.column("reachable_50_s")[0] + 10 * strict.spec.felix.set_member_s * 0.5
+    assert (
+        strict.column("reachable_50_s")[0]
+        > quiet.column("reachable_50_s")[0] + 10 * strict.spec.felix.set_member_s * 0.5
+    )
 
 
 def test_hidden_pods_are_never_reachable():
@@ -145,13 +165,20 @@ def test_hidden_pods_are_never_reachable():
     assert np.isnan(bed.column("reachable_50_s")[0])
 
 
-@pytest.mark.parametrize(("sets", "path", "words"), [
-    ({"network.pod_range": "172.16.0.0/12"}, "network.pod_range", "overlaps service_range"),
-    ({"network.cni": {"type": "flannel-vxlan", "mtu_bytes": 1500}}, "network.cni.mtu_bytes", "at most 1450"),
-    ({"network.pod_range": "10.244.0.0/16", "nodes.count": 300}, "network.pod_range", "256 subnets of /24 for 300 nodes"),
-    ({"network.cni": "flanel-vxlan"}, "network.cni", "did you mean 'flannel-vxlan'"),
-    ({"network.pod_range": "10.0.0.1/8"}, "network.pod_range", "without host bits"),
-])
+@pytest.mark.parametrize(
+    ("sets", "path", "words"),
+    [
+        ({"network.pod_range": "172.16.0.0/12"}, "network.pod_range", "overlaps service_range"),
+        ({"network.cni": {"type": "flannel-vxlan", "mtu_bytes": 1500}}, "network.cni.mtu_bytes", "at most 1450"),
+        (
+            {"network.pod_range": "10.244.0.0/16", "nodes.count": 300},
+            "network.pod_range",
+            "256 subnets of /24 for 300 nodes",
+        ),
+        ({"network.cni": "flanel-vxlan"}, "network.cni", "did you mean 'flannel-vxlan'"),
+        ({"network.pod_range": "10.0.0.1/8"}, "network.pod_range", "without host bits"),
+    ],
+)
 def test_refused(sets, path, words):
     with pytest.raises(InputError) as error:
         Scenario.load("quick", sets)
@@ -164,7 +191,9 @@ def test_reachable_columns_of_a_run(name):
     pods = simulate(Scenario.load("quick", {"network.cni": name, "network.bgp.topology": "reflectors"})).pods
     done = pods[pods["network_ready_s"].notna()]
     assert len(done) > 50
-    order = done[["network_ready_s", "reachable_50_s", "reachable_90_s", "reachable_99_s", "reachable_all_s"]].to_numpy()
+    order = done[
+        ["network_ready_s", "reachable_50_s", "reachable_90_s", "reachable_99_s", "reachable_all_s"]
+    ].to_numpy()
     known = order[~np.isnan(order).any(axis=1)]
     assert len(known) > 50
     assert np.all(np.diff(known, axis=1) >= 0)

@@ -14,6 +14,7 @@ from sim.network.cni.catalog import Shape
 from sim.network.costs import PathCosts
 from sim.network.data_path import Offload, Protocol
 from sim.network.requirements import check_requirements, lacking
+from sim.network.routes.convergence import convergence
 from sim.network.spec import NetworkSpec
 from sim.network.traffic import TRAFFIC
 from sim.network.traffic_run import TrafficBed
@@ -87,8 +88,12 @@ def test_flannel_udp_is_bound_by_its_one_thread():
     costs = PathCosts()
     udp = CNI["flannel-udp"]().path(costs, 1500)
     vxlan = CNI["flannel-vxlan"]().path(costs, 1500)
-    assert udp.stream_bytes_per_s(Protocol.TCP, Offload.PODS, cores=8) == pytest.approx(1420 / costs.tun.rx_packet_s, rel=0.01)
-    assert vxlan.stream_bytes_per_s(Protocol.TCP, Offload.PODS, cores=8) > 10 * udp.stream_bytes_per_s(Protocol.TCP, Offload.PODS, cores=8)
+    assert udp.stream_bytes_per_s(Protocol.TCP, Offload.PODS, cores=8) == pytest.approx(
+        1420 / costs.tun.rx_packet_s, rel=0.01
+    )
+    assert vxlan.stream_bytes_per_s(Protocol.TCP, Offload.PODS, cores=8) > 10 * udp.stream_bytes_per_s(
+        Protocol.TCP, Offload.PODS, cores=8
+    )
     # Two streams share the thread; two VXLAN streams have a core each.
     two = bed(cni="flannel-udp")
     capacity = two.capacity
@@ -126,13 +131,64 @@ def test_check_command(tmp_path):
     assert docker.exit_code == 1
     assert docker.output.count("FAILS") == 3
     conf = tmp_path / "10.conf"
-    conf.write_text(json.dumps({"cniVersion": "0.4.0", "name": "x", "type": "bridge", "ipam": {"type": "host-local", "subnet": "10.1.0.0/24"}}))
+    conf.write_text(
+        json.dumps(
+            {
+                "cniVersion": "0.4.0",
+                "name": "x",
+                "type": "bridge",
+                "ipam": {"type": "host-local", "subnet": "10.1.0.0/24"},
+            }
+        )
+    )
     assert "same range 10.1.0.0/24" in run.invoke(app, ["check", "quick", "--conf", str(conf)]).output
 
 
 def test_compare_command(tmp_path):
-    result = CliRunner().invoke(app, ["compare", "quick", "--cni", "flannel-vxlan", "--cni", "docker-bridge", "--cni", "calico-ipip", "--out", str(tmp_path)])
+    result = CliRunner().invoke(
+        app,
+        [
+            "compare",
+            "quick",
+            "--cni",
+            "flannel-vxlan",
+            "--cni",
+            "docker-bridge",
+            "--cni",
+            "calico-ipip",
+            "--out",
+            str(tmp_path),
+        ],
+    )
     assert result.exit_code == 0, result.output
-    for text in ("stream_gbit_per_s", "calls_p99_us", "cpu_s_per_GB", "reachable_p99_ms", "routes", "docker-bridge: stream:"):
+    for text in (
+        "stream_gbit_per_s",
+        "calls_p99_us",
+        "cpu_s_per_GB",
+        "reachable_p99_ms",
+        "routes",
+        "docker-bridge: stream:",
+    ):
         assert text in result.output
     assert (tmp_path / "network-compare.svg").stat().st_size > 1000
+
+
+def test_udp_beyond_a_daemon_s_rate_is_lost():
+    """flannel UDP: the sender emits more than one thread copies; what is beyond that is dropped."""
+    spec = TRAFFIC["bulk"](streams=1, protocol="udp", size_bytes=1e8)
+    daemon = bed(cni="flannel-udp").run(spec, "flood", np.arange(64), np.random.default_rng(1))
+    kernel = bed(cni="kubenet").run(spec, "flood", np.arange(64), np.random.default_rng(1))
+    assert daemon.lost_bytes > 0.5 * daemon.bytes_moved
+    assert kernel.lost_bytes < 0.1 * kernel.bytes_moved
+
+
+def test_joins_and_deaths():
+    rng = np.random.default_rng(1)
+    shape = Shape(1000, 30_000, 100)
+    found = {name: convergence(network(cni=name), shape, rng) for name in CNI}
+    assert np.isnan(found["host"].join_s)
+    assert found["calico-bgp"].silent_death_s == pytest.approx(235, rel=0.05)  # the last of 999 hold timers of 240 s
+    assert found["flannel-vxlan"].silent_death_s == np.inf  # the node's annotation stays until the node is deleted
+    assert convergence(network(cni="flannel-vxlan", lease={"store": "etcd"}), shape, rng).silent_death_s == 86400
+    assert found["flannel-vxlan"].join_s > found["flannel-udp"].join_s
+    assert 0 < found["calico-bgp"].upkeep_cores < 0.05

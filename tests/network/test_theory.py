@@ -11,7 +11,7 @@ from sim.network.latency import Station
 from sim.network.packet_twin import Port, TcpFlow, waits_of_poisson
 from sim.network.routes.bgp import JITTER_LOW, BgpSpec, estimate, silent_death_s, withdrawal_s
 from sim.network.routes.bgp_twin import BgpTwin
-from sim.network.transport import INITIAL_WINDOW, loss_of_rate, open_loop, rate_of_loss, slow_start_rounds, slow_start_s
+from sim.network.transport import INITIAL_WINDOW, loss_of_rate, rate_of_loss, slow_start_rounds, slow_start_s
 
 
 @pytest.mark.parametrize(("load", "scv"), [(0.3, 1.0), (0.7, 1.0), (0.7, 0.0), (0.8, 0.5)])
@@ -36,7 +36,10 @@ def packet_rates(cores_s: list[list[float]], link_s: float, duration_s: float) -
     """Segments a second of TCP flows that share one link; each has cores of its own (seconds a segment on sender and receiver)."""
     clock = Clock()
     link = Port(clock, 60)
-    flows = [TcpFlow(clock, [Port(clock, 10**6), link, Port(clock, 200)], [send, link_s, receive], delay_s=40 * link_s) for send, receive in cores_s]
+    flows = [
+        TcpFlow(clock, [Port(clock, 10**6), link, Port(clock, 200)], [send, link_s, receive], delay_s=40 * link_s)
+        for send, receive in cores_s
+    ]
     for flow in flows:
         flow.start()
     clock.run_until(duration_s / 4)
@@ -45,16 +48,21 @@ def packet_rates(cores_s: list[list[float]], link_s: float, duration_s: float) -
     return [(flow.delivered - b) / (duration_s * 3 / 4) for flow, b in zip(flows, before, strict=True)]
 
 
-@pytest.mark.parametrize("cores", [
-    [[0.1, 0.1], [0.1, 0.1]],
-    [[0.1, 0.1], [0.1, 0.1], [0.1, 0.1], [0.1, 0.1]],
-    [[0.1, 8.0], [0.1, 0.1]],  # one flow is held by its receiver's core
-    [[5.0, 0.1], [0.1, 0.1], [0.1, 6.0]],
-])
+@pytest.mark.parametrize(
+    "cores",
+    [
+        [[0.1, 0.1], [0.1, 0.1]],
+        [[0.1, 0.1], [0.1, 0.1], [0.1, 0.1], [0.1, 0.1]],
+        [[0.1, 8.0], [0.1, 0.1]],  # one flow is held by its receiver's core
+        [[5.0, 0.1], [0.1, 0.1], [0.1, 6.0]],
+    ],
+)
 def test_flow_rates_are_those_of_packets(cores):
     link_s = 1.0
     table = FlowTable(np.array([1.0, *([1.0] * 2 * len(cores))]))
-    slots = [table.add([0, 1 + 2 * i, 2 + 2 * i], [link_s, send, receive])[0] for i, (send, receive) in enumerate(cores)]
+    slots = [
+        table.add([0, 1 + 2 * i, 2 + 2 * i], [link_s, send, receive])[0] for i, (send, receive) in enumerate(cores)
+    ]
     expected = [table.rate[slot] for slot in slots]
     assert packet_rates(cores, link_s, 40_000.0) == pytest.approx(expected, rel=0.13)
 
@@ -73,13 +81,6 @@ def test_square_root_law_is_its_own_inverse():
     loss = loss_of_rate(1e6, 1448, 0.05)
     assert rate_of_loss(loss, 1448, 0.05) == pytest.approx(1e6)
     assert rate_of_loss(0, 1448, 0.05) == np.inf
-
-
-def test_udp_overload_hits_everybody_alike():
-    served, lost = open_loop(np.array([3.0, 1.0]), 2.0)
-    assert served == pytest.approx([1.5, 0.5])
-    assert lost == pytest.approx([0.5, 0.5])
-    assert open_loop(np.array([1.0]), 2.0)[1] == pytest.approx([0.0])
 
 
 @pytest.mark.parametrize("topology", ["mesh", "reflectors"])
@@ -126,4 +127,28 @@ def test_silent_death_lies_between_the_timers():
     assert seen.min() >= JITTER_LOW * 9 - 3
     assert seen.max() <= 9
     assert withdrawal_s(spec, 10, "daemon-killed", np.random.default_rng(0)).min() > 120
-    assert withdrawal_s(spec.model_copy(update={"graceful_restart_s": 0}), 10, "daemon-killed", np.random.default_rng(0)).max() < 0.01
+    assert (
+        withdrawal_s(
+            spec.model_copy(update={"graceful_restart_s": 0}), 10, "daemon-killed", np.random.default_rng(0)
+        ).max()
+        < 0.01
+    )
+
+
+def test_the_running_spread_is_the_twin_s():
+    """One new block in a cluster of 50 with a reflector: batches and closed form against the session-by-session twin."""
+    from sim.network.cni import CNI
+    from sim.network.routes.felix import FelixSpec
+    from sim.network.routes.spread import RouteSpread
+    from sim.state.pods import PodTable
+
+    spec = BgpSpec(topology="reflectors", reflectors=1)
+    clock, pods = Clock(), PodTable()
+    pods.add(np.zeros(1, int), np.zeros(1, int), np.zeros(1, int), np.full(1, np.inf))
+    instant = FelixSpec(watch_s=0, update_s=0, restore_s=0, restore_rule_s=0)
+    spread = RouteSpread(clock, CNI["calico-bgp"](), spec, instant, 50, 0, pods)
+    spread.pod_attached(0, 49, 1, new_route=True)
+    clock.run_until(10)
+    exact = BgpTwin(spec, 50, np.random.default_rng(0)).announce(49).done_s
+    assert pods.times["reachable_all_s"][0] == pytest.approx(exact.max(), rel=0.05)
+    assert pods.times["reachable_50_s"][0] == pytest.approx(np.median(exact), rel=0.1)

@@ -6,8 +6,15 @@ import pytest
 
 from tests.network.shared import shared
 
-HOPS = {"veth_route": ("routed", "host"), "conntrack": ("routed_ct", "routed"), "bridge": ("kubenet", "routed"), "nat": ("nat", "kubenet"),
-        "ipip": ("ipip_bpf", "routed"), "vxlan": ("vxlan", "kubenet"), "tun": ("udp", "kubenet")}
+HOPS = {
+    "veth_route": ("routed", "host"),
+    "conntrack": ("routed_ct", "routed"),
+    "bridge": ("kubenet", "routed"),
+    "nat": ("nat", "kubenet"),
+    "ipip": ("ipip_bpf", "routed"),
+    "vxlan": ("vxlan", "kubenet"),
+    "tun": ("udp", "kubenet"),
+}
 SEGMENT = {"vxlan": 1398, "udp": 1420, "ipip_bpf": 1428}
 
 
@@ -26,8 +33,13 @@ def test_hop_costs_are_differences_of_single_streams():
 
     for name, (mode, below) in HOPS.items():
         hop = costs.one(name)
-        for side, given, copy_s in (("A", hop.tx_packet_s, costs.copy_tx_byte_s), ("B", hop.rx_packet_s, costs.copy_rx_byte_s)):
-            assert given * 1e6 == pytest.approx(packet_us(mode, side, copy_s) - packet_us(below, side, copy_s), abs=0.006), (name, side)
+        for side, given, copy_s in (
+            ("A", hop.tx_packet_s, costs.copy_tx_byte_s),
+            ("B", hop.rx_packet_s, costs.copy_rx_byte_s),
+        ):
+            assert given * 1e6 == pytest.approx(
+                packet_us(mode, side, copy_s) - packet_us(below, side, copy_s), abs=0.006
+            ), (name, side)
         assert hop.lone_packet_s * 1e6 == pytest.approx(lone[mode] - lone[below], abs=0.006), name
     assert costs.stack.lone_packet_s * 1e6 == pytest.approx(lone["host"], abs=0.006)
 

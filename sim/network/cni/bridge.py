@@ -14,9 +14,17 @@ class Bridge(BridgeCni):
     programs: ClassVar[int] = 6
     rules_per_pod: ClassVar[int] = 3
     features: ClassVar[Features] = Features(
-        hops=("stack", "veth_route", "bridge"), local_hops=("stack", "local"), header_bytes=0,
-        addressing=Addressing.NODE_SUBNET, spread=Spread.CLOUD)
+        hops=("stack", "veth_route", "bridge"),
+        local_hops=("stack", "local"),
+        header_bytes=0,
+        addressing=Addressing.NODE_SUBNET,
+        spread=Spread.CLOUD,
+    )
 
     def tables(self, shape: Shape) -> TableSizes:
-        return TableSizes(routes=2, neighbours=shape.pods_per_node, forwarding=shape.pods_per_node,
-                          rules=self.rules_per_pod * shape.pods_per_node if self.rules.backend != "none" else 0)
+        return TableSizes(
+            routes=2,
+            neighbours=shape.pods_per_node,
+            forwarding=shape.pods_per_node,
+            rules=self.rules_per_pod * shape.pods_per_node if self.rules.backend != "none" else 0,
+        )

@@ -16,12 +16,22 @@ class CalicoIpip(Calico):
     """20 bytes of header; BGP still spreads the routes."""
 
     features: ClassVar[Features] = Features(
-        hops=("stack", "veth_route", "conntrack", "ipip"), local_hops=("stack", "local", "conntrack"), header_bytes=20,
-        addressing=Addressing.BLOCKS, spread=Spread.BGP, broadcast="none", multicast="none")
+        hops=("stack", "veth_route", "conntrack", "ipip"),
+        local_hops=("stack", "local", "conntrack"),
+        header_bytes=20,
+        addressing=Addressing.BLOCKS,
+        spread=Spread.BGP,
+        broadcast="none",
+        multicast="none",
+    )
 
-    mode: Literal["always", "cross-subnet"] = param("always", "encapsulate always, or only where nodes are in different subnets", source="Calico, IPPool ipipMode")
+    mode: Literal["always", "cross-subnet"] = param(
+        "always", "encapsulate always, or only where nodes are in different subnets", source="Calico, IPPool ipipMode"
+    )
 
-    def path(self, costs: PathCosts, underlay_mtu_bytes: int, same_node: bool = False, same_segment: bool = True) -> DataPath:
+    def path(
+        self, costs: PathCosts, underlay_mtu_bytes: int, same_node: bool = False, same_segment: bool = True
+    ) -> DataPath:
         if self.mode == "cross-subnet" and same_segment and not same_node:
             return DataPath(("stack", "veth_route", "conntrack"), 0, self.mtu(underlay_mtu_bytes), costs)
         return super().path(costs, underlay_mtu_bytes, same_node, same_segment)

@@ -13,5 +13,11 @@ class CalicoVxlan(Calico):
     """50 bytes of header, routes through the datastore."""
 
     features: ClassVar[Features] = Features(
-        hops=("stack", "veth_route", "conntrack", "vxlan"), local_hops=("stack", "local", "conntrack"), header_bytes=50,
-        addressing=Addressing.BLOCKS, spread=Spread.POLICY_AGENT, broadcast="none", multicast="none")
+        hops=("stack", "veth_route", "conntrack", "vxlan"),
+        local_hops=("stack", "local", "conntrack"),
+        header_bytes=50,
+        addressing=Addressing.BLOCKS,
+        spread=Spread.POLICY_AGENT,
+        broadcast="none",
+        multicast="none",
+    )

@@ -92,11 +92,27 @@ class CniSpec(Spec):
     """iptables programs run for a pod, where `rules.backend` is not none."""
     rules_per_pod: ClassVar[int] = 0
 
-    mtu_bytes: int | None = param(None, "MTU of pods' interfaces; null: the underlay's less the header", ge=68, le=65535)
-    setup_cpu_s: float = param(0.02, "starting the plug-in's programs (runtime start of Go, configuration), outside the kernel's lock", unverified=True, ge=0, le=60)
+    mtu_bytes: int | None = param(
+        None, "MTU of pods' interfaces; null: the underlay's less the header", ge=68, le=65535
+    )
+    setup_cpu_s: float = param(
+        0.02,
+        "starting the plug-in's programs (runtime start of Go, configuration), outside the kernel's lock",
+        unverified=True,
+        ge=0,
+        le=60,
+    )
     rules: RuleSteps = RuleSteps()
-    delete_lock_s: float = param(0.002, "a removal holds the node's lock this long", source=KERNEL + "; program start included", ge=0, le=60)
-    delete_grace_s: float = param(0.0235, "then the kernel's grace period, which holds nobody up", source=KERNEL + "; deletion took 24 to 28 ms in all", ge=0, le=60)
+    delete_lock_s: float = param(
+        0.002, "a removal holds the node's lock this long", source=KERNEL + "; program start included", ge=0, le=60
+    )
+    delete_grace_s: float = param(
+        0.0235,
+        "then the kernel's grace period, which holds nobody up",
+        source=KERNEL + "; deletion took 24 to 28 ms in all",
+        ge=0,
+        le=60,
+    )
 
     def add(self, node: Node) -> Process:
         """Attach one pod to the node's network."""
@@ -114,11 +130,15 @@ class CniSpec(Spec):
         """MTU of pods' interfaces."""
         return self.mtu_bytes if self.mtu_bytes is not None else underlay_mtu_bytes - self.features.header_bytes
 
-    def path(self, costs: PathCosts, underlay_mtu_bytes: int, same_node: bool = False, same_segment: bool = True) -> DataPath:
+    def path(
+        self, costs: PathCosts, underlay_mtu_bytes: int, same_node: bool = False, same_segment: bool = True
+    ) -> DataPath:
         """The way from a pod to a pod. same_segment: whether both nodes are in one layer-2 segment."""
         features = self.features
         if same_node:
-            return DataPath(features.local_hops, 0, self.mtu(underlay_mtu_bytes), costs, features.aggregates, crosses_wire=False)
+            return DataPath(
+                features.local_hops, 0, self.mtu(underlay_mtu_bytes), costs, features.aggregates, crosses_wire=False
+            )
         return DataPath(features.hops, features.header_bytes, self.mtu(underlay_mtu_bytes), costs, features.aggregates)
 
     def tables(self, shape: Shape) -> TableSizes:

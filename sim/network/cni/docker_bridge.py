@@ -18,14 +18,25 @@ class DockerBridge(BridgeCni):
     programs: ClassVar[int] = 6
     rules_per_pod: ClassVar[int] = 3
     features: ClassVar[Features] = Features(
-        hops=("stack", "veth_route", "bridge", "nat"), local_hops=("stack", "local"), header_bytes=0,
-        addressing=Addressing.NODE_LOCAL, spread=Spread.NONE,
+        hops=("stack", "veth_route", "bridge", "nat"),
+        local_hops=("stack", "local"),
+        header_bytes=0,
+        addressing=Addressing.NODE_LOCAL,
+        spread=Spread.NONE,
         pods_reach_pods=HIDDEN + "; a peer is reached under its node's address and a published port, through DNAT",
         nodes_reach_pods=HIDDEN,
-        own_address="MASQUERADE rewrites the source to the node's address, so peers see the node, not the pod")
+        own_address="MASQUERADE rewrites the source to the node's address, so peers see the node, not the pod",
+    )
 
-    rules: RuleSteps = param(RuleSteps(backend="legacy"), "Docker programs NAT and filter rules for each published port")
+    rules: RuleSteps = param(
+        RuleSteps(backend="legacy"), "Docker programs NAT and filter rules for each published port"
+    )
     subnet: str = param("172.17.0.0/16", "the private range, alike on every node", source="Docker's default")
 
     def tables(self, shape: Shape) -> TableSizes:
-        return TableSizes(routes=2, neighbours=shape.pods_per_node, forwarding=shape.pods_per_node, rules=4 + self.rules_per_pod * shape.pods_per_node)
+        return TableSizes(
+            routes=2,
+            neighbours=shape.pods_per_node,
+            forwarding=shape.pods_per_node,
+            rules=4 + self.rules_per_pod * shape.pods_per_node,
+        )

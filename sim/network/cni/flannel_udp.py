@@ -12,9 +12,16 @@ class FlannelUdp(BridgeCni):
     """The daemon is one thread and segments are never aggregated: it bounds the whole node, and drops when overloaded."""
 
     features: ClassVar[Features] = Features(
-        hops=("stack", "veth_route", "bridge", "tun"), local_hops=("stack", "local"), header_bytes=28,
-        addressing=Addressing.NODE_SUBNET, spread=Spread.LEASE, aggregates=False)
+        hops=("stack", "veth_route", "bridge", "tun"),
+        local_hops=("stack", "local"),
+        header_bytes=28,
+        addressing=Addressing.NODE_SUBNET,
+        spread=Spread.LEASE,
+        aggregates=False,
+    )
 
     def tables(self, shape: Shape) -> TableSizes:
         """One route for the whole cluster; the daemon keeps the map of subnets."""
-        return TableSizes(routes=3, neighbours=shape.pods_per_node, forwarding=shape.pods_per_node + shape.nodes - 1, rules=0)
+        return TableSizes(
+            routes=3, neighbours=shape.pods_per_node, forwarding=shape.pods_per_node + shape.nodes - 1, rules=0
+        )

@@ -16,8 +16,14 @@ class Host(CniSpec):
     """Pods share the node's interfaces, address and ports; nothing is set up and nothing is taken down."""
 
     features: ClassVar[Features] = Features(
-        hops=("stack",), local_hops=("stack",), header_bytes=0, addressing=Addressing.HOST, spread=Spread.NONE,
-        broadcast="cluster", multicast="cluster")
+        hops=("stack",),
+        local_hops=("stack",),
+        header_bytes=0,
+        addressing=Addressing.HOST,
+        spread=Spread.NONE,
+        broadcast="cluster",
+        multicast="cluster",
+    )
 
     def add(self, node: Node) -> Process:
         yield node.clock.happened

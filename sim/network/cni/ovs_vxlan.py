@@ -13,10 +13,21 @@ class OvsVxlan(BridgeCni):
     """Each tenant has its own layer-2 segment across nodes; the controller writes flows to the nodes that hold it."""
 
     features: ClassVar[Features] = Features(
-        hops=("stack", "veth_route", "ovs"), local_hops=("stack", "local"), header_bytes=50,
-        addressing=Addressing.NODE_SUBNET, spread=Spread.POLICY_AGENT, broadcast="cluster", multicast="cluster")
+        hops=("stack", "veth_route", "ovs"),
+        local_hops=("stack", "local"),
+        header_bytes=50,
+        addressing=Addressing.NODE_SUBNET,
+        spread=Spread.POLICY_AGENT,
+        broadcast="cluster",
+        multicast="cluster",
+    )
 
-    tenants: int = param(1, "virtual networks that share the cluster; a node holds the flows of those that have pods on it", ge=1, le=1_000_000)
+    tenants: int = param(
+        1,
+        "virtual networks that share the cluster; a node holds the flows of those that have pods on it",
+        ge=1,
+        le=1_000_000,
+    )
 
     def tables(self, shape: Shape) -> TableSizes:
         """A flow for each pod of each virtual network that is present on the node."""

@@ -27,26 +27,85 @@ JITTER_LOW = 0.75
 class BgpSpec(Spec):
     """Who peers with whom, and the timers and costs of one session."""
 
-    topology: Literal["mesh", "reflectors"] = param("mesh", "every node with every other, or each with the reflectors", source="Calico's default is the full mesh")
+    topology: Literal["mesh", "reflectors"] = param(
+        "mesh", "every node with every other, or each with the reflectors", source="Calico's default is the full mesh"
+    )
     reflectors: int = param(2, "route reflectors, where the topology has them", ge=1, le=64)
     connect_delay_s: float = param(2.0, "before a session is first tried", source=TEMPLATE, ge=0, le=3600)
     connect_retry_s: float = param(5.0, "before a failed session is tried again", source=TEMPLATE, gt=0, le=3600)
-    hold_s: float = param(240.0, "silence after which a peer is dead; keepalives come every third of it", source="BIRD 2.0, default hold time", ge=3, le=65535)
-    graceful_restart_s: float = param(120.0, "routes of a restarting peer are kept this long; 0: they go at once", source=TEMPLATE + ": graceful restart on; BIRD's default time", ge=0, le=4095)
+    hold_s: float = param(
+        240.0,
+        "silence after which a peer is dead; keepalives come every third of it",
+        source="BIRD 2.0, default hold time",
+        ge=3,
+        le=65535,
+    )
+    graceful_restart_s: float = param(
+        120.0,
+        "routes of a restarting peer are kept this long; 0: they go at once",
+        source=TEMPLATE + ": graceful restart on; BIRD's default time",
+        ge=0,
+        le=4095,
+    )
     mrai_s: float = param(0.0, "least time between two updates to one peer", source="BIRD 2.0 has none", ge=0, le=600)
     daemon_cpu_s: float = param(5.4e-3, "starting one daemon", source=BIRD, ge=0, le=10)
-    session_cpu_s: float = param(0.29e-3, "bringing one session up and its first routes over, on each end", source=BIRD + ": cold starts of meshes of 10 and 40", ge=0, le=10)
-    send_cpu_s: float = param(20e-6, "one update message to one peer, on the sender", source=BIRD + "; our split of send and receive", unverified=True, ge=0, le=10)
-    receive_cpu_s: float = param(113e-6, "one update message: wake, read, choose, tell the kernel", source=BIRD + ": single routes in a mesh of 10", ge=0, le=10)
-    route_cpu_s: float = param(18.5e-6, "each further route of a message, on the receiver, kernel included", source=BIRD + ": 1,000 routes in meshes of 5 and 10", ge=0, le=10)
-    duplicate_share: float = param(0.3, "share of these costs where the route is known from another peer: the kernel is not told",
-                                   source=BIRD + ": two reflectors less one, 10 nodes", ge=0, le=1)
-    keepalive_cpu_s: float = param(0.12e-3, "one keepalive, sender and receiver together", source=BIRD + ": idle meshes", ge=0, le=10)
-    scan_cpu_per_s: float = param(1.0e-4, "an idle daemon's scans of interfaces and routes, share of a core", source=BIRD + ": idle, 5 nodes", ge=0, le=1)
+    session_cpu_s: float = param(
+        0.29e-3,
+        "bringing one session up and its first routes over, on each end",
+        source=BIRD + ": cold starts of meshes of 10 and 40",
+        ge=0,
+        le=10,
+    )
+    send_cpu_s: float = param(
+        20e-6,
+        "one update message to one peer, on the sender",
+        source=BIRD + "; our split of send and receive",
+        unverified=True,
+        ge=0,
+        le=10,
+    )
+    receive_cpu_s: float = param(
+        113e-6,
+        "one update message: wake, read, choose, tell the kernel",
+        source=BIRD + ": single routes in a mesh of 10",
+        ge=0,
+        le=10,
+    )
+    route_cpu_s: float = param(
+        18.5e-6,
+        "each further route of a message, on the receiver, kernel included",
+        source=BIRD + ": 1,000 routes in meshes of 5 and 10",
+        ge=0,
+        le=10,
+    )
+    duplicate_share: float = param(
+        0.3,
+        "share of these costs where the route is known from another peer: the kernel is not told",
+        source=BIRD + ": two reflectors less one, 10 nodes",
+        ge=0,
+        le=1,
+    )
+    keepalive_cpu_s: float = param(
+        0.12e-3, "one keepalive, sender and receiver together", source=BIRD + ": idle meshes", ge=0, le=10
+    )
+    scan_cpu_per_s: float = param(
+        1.0e-4,
+        "an idle daemon's scans of interfaces and routes, share of a core",
+        source=BIRD + ": idle, 5 nodes",
+        ge=0,
+        le=1,
+    )
     daemon_bytes: int = param(4_900_000, "memory of a daemon without sessions", source=BIRD, ge=0, le=2**40)
-    session_bytes: int = param(20_000, "memory of one session with its routes", source=BIRD + ": 40 nodes less 10", ge=0, le=2**40)
-    neighbour_limit: int = param(1024, "peers on one segment that the kernel's neighbour table keeps; above it entries push each other out and sessions fail",
-                                 source="Linux, net.ipv4.neigh.default.gc_thresh3; seen in our measurement", ge=1, le=2**31)
+    session_bytes: int = param(
+        20_000, "memory of one session with its routes", source=BIRD + ": 40 nodes less 10", ge=0, le=2**40
+    )
+    neighbour_limit: int = param(
+        1024,
+        "peers on one segment that the kernel's neighbour table keeps; above it entries push each other out and sessions fail",
+        source="Linux, net.ipv4.neigh.default.gc_thresh3; seen in our measurement",
+        ge=1,
+        le=2**31,
+    )
 
     def sessions_of(self, nodes: int) -> int:
         """Sessions in the whole cluster. Reflectors are nodes too, and peer with each other."""
@@ -108,14 +167,28 @@ def estimate(spec: BgpSpec, nodes: int, same_segment: bool = True) -> MeshEstima
     else:
         # The reflector sends each node's route to every other: what waits goes in one message a peer.
         resend_s = peers * spec.send_cpu_s
-        cold_s = max(last_timer_s, spec.connect_delay_s - spread_s + work_s) + resend_s + spec.receive_cpu_s + peers * spec.route_cpu_s
+        cold_s = (
+            max(last_timer_s, spec.connect_delay_s - spread_s + work_s)
+            + resend_s
+            + spec.receive_cpu_s
+            + peers * spec.route_cpu_s
+        )
         announce_s = spec.send_cpu_s + spec.receive_cpu_s + resend_s + spec.receive_cpu_s
         most_per_s = 1 / spec.route_cpu_s  # many routes go in one message: receiving them is what is left
         work_s += resend_s + peers * spec.route_cpu_s
     return MeshEstimate(
-        nodes, spec.sessions_of(nodes), busiest, cold_s, work_s, busiest * learn_s + spec.daemon_cpu_s, announce_s,
-        spec.scan_cpu_per_s + spec.keepalives_per_s(busiest) * spec.keepalive_cpu_s, most_per_s,
-        spec.daemon_bytes + busiest * spec.session_bytes, same_segment and busiest > spec.neighbour_limit)
+        nodes,
+        spec.sessions_of(nodes),
+        busiest,
+        cold_s,
+        work_s,
+        busiest * learn_s + spec.daemon_cpu_s,
+        announce_s,
+        spec.scan_cpu_per_s + spec.keepalives_per_s(busiest) * spec.keepalive_cpu_s,
+        most_per_s,
+        spec.daemon_bytes + busiest * spec.session_bytes,
+        same_segment and busiest > spec.neighbour_limit,
+    )
 
 
 def silent_death_s(spec: BgpSpec, observers: int, rng: np.random.Generator) -> np.ndarray:
@@ -127,7 +200,9 @@ def silent_death_s(spec: BgpSpec, observers: int, rng: np.random.Generator) -> n
     return hold - interval * rng.random(observers)
 
 
-def withdrawal_s(spec: BgpSpec, nodes: int, cause: Literal["silent", "daemon-killed", "withdrawn"], rng: np.random.Generator) -> np.ndarray:
+def withdrawal_s(
+    spec: BgpSpec, nodes: int, cause: Literal["silent", "daemon-killed", "withdrawn"], rng: np.random.Generator
+) -> np.ndarray:
     """Seconds until each of the other nodes has dropped a node's routes, sorted.
 
     silent: power or link lost. daemon-killed: connections are reset, and a graceful restart is waited for. withdrawn: told.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from simpy.events import Event
 
 from sim.engine.clock import Clock
 from sim.engine.machine import Machine
@@ -98,14 +99,18 @@ class BgpTwin:
     def _first_routes(self, receiver: int, news: frozenset[int], sender: int) -> None:
         """What comes with a new session: its cost is the session's, but for what is beyond one route."""
         if len(news) > 1:
-            self._run(receiver, (len(news - self.known[receiver]) + self.spec.duplicate_share * len(news & self.known[receiver]) - 1) * self.spec.route_cpu_s)
+            self._run(
+                receiver,
+                (len(news - self.known[receiver]) + self.spec.duplicate_share * len(news & self.known[receiver]) - 1)
+                * self.spec.route_cpu_s,
+            )
         self._learn(receiver, news, sender)
 
     def _announces(self, node: int) -> frozenset[int]:
         """What a node tells a new peer: a reflector all it knows, others their own route (iBGP passes nothing on)."""
         return frozenset(self.known[node]) if self._passes_on(node) else frozenset((node,))
 
-    def _run(self, node: int, cpu_s: float) -> object:
+    def _run(self, node: int, cpu_s: float) -> Event:
         """Work of one daemon's thread; fires when done."""
         self.cpu_s += cpu_s
         return self.clock.start(self._on_thread(node, cpu_s))
@@ -136,7 +141,10 @@ class BgpTwin:
         yield self._run(sender, spec.send_cpu_s)
         known = news <= self.known[receiver] | self._on_its_way[receiver]
         self._on_its_way[receiver] |= news
-        yield self._run(receiver, (spec.receive_cpu_s + (len(news) - 1) * spec.route_cpu_s) * (spec.duplicate_share if known else 1.0))
+        yield self._run(
+            receiver,
+            (spec.receive_cpu_s + (len(news) - 1) * spec.route_cpu_s) * (spec.duplicate_share if known else 1.0),
+        )
         self._learn(receiver, news, sender)
 
     def _learn(self, receiver: int, news: frozenset[int], sender: int) -> None:
@@ -154,5 +162,3 @@ class BgpTwin:
         if self._target == self.nodes:
             return len(self.known[node]) == self.nodes
         return sum(1 for route in self.known[node] if route >= first_new) == self._target
-
-

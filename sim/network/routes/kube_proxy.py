@@ -22,17 +22,48 @@ class KubeProxySpec(Spec):
 
     mode: Literal["iptables", "ipvs", "nftables", "none"] = param("iptables", "how services are turned into rules")
     partial_restore: bool = param(True, "write only the services that changed", source="Kubernetes 1.28, KEP 3453")
-    min_sync_period_s: float = param(1.0, "least time between two syncs", source="Kubernetes, kube-proxy default", ge=0, le=3600)
-    sync_period_s: float = param(30.0, "a full sync at least this often", source="Kubernetes, kube-proxy default", gt=0, le=86400)
-    rules_per_service: int = param(4, "rules of a service with one endpoint", source="Kubernetes source, pkg/proxy/iptables: services, service and endpoint chains", ge=1, le=1000)
-    rules_per_endpoint: int = param(3, "rules of each further endpoint", source="Kubernetes source, pkg/proxy/iptables", ge=1, le=1000)
+    min_sync_period_s: float = param(
+        1.0, "least time between two syncs", source="Kubernetes, kube-proxy default", ge=0, le=3600
+    )
+    sync_period_s: float = param(
+        30.0, "a full sync at least this often", source="Kubernetes, kube-proxy default", gt=0, le=86400
+    )
+    rules_per_service: int = param(
+        4,
+        "rules of a service with one endpoint",
+        source="Kubernetes source, pkg/proxy/iptables: services, service and endpoint chains",
+        ge=1,
+        le=1000,
+    )
+    rules_per_endpoint: int = param(
+        3, "rules of each further endpoint", source="Kubernetes source, pkg/proxy/iptables", ge=1, le=1000
+    )
     program_s: float = param(5.0e-3, "starting iptables-save and iptables-restore", source=TABLES, ge=0, le=10)
-    restore_rule_s: float = param(9.0e-6, "writing one rule of a restore", source=TABLES + ": 20,000 rules in 0.18 s", ge=0, le=1)
-    table_rule_s: float = param(1.9e-6, "a restore that writes next to nothing still copies the table: each rule of it",
-                                source=TABLES + ": one rule into 20,000 takes 42 ms", ge=0, le=1)
+    restore_rule_s: float = param(
+        9.0e-6, "writing one rule of a restore", source=TABLES + ": 20,000 rules in 0.18 s", ge=0, le=1
+    )
+    table_rule_s: float = param(
+        1.9e-6,
+        "a restore that writes next to nothing still copies the table: each rule of it",
+        source=TABLES + ": one rule into 20,000 takes 42 ms",
+        ge=0,
+        le=1,
+    )
     ipvs_change_s: float = param(50e-6, "one netlink request of IPVS: one real server", unverified=True, ge=0, le=1)
-    nft_change_s: float = param(5.0e-3, "one nftables transaction on maps", source="our measurement: one element into a set of 20,000", ge=0, le=1)
-    endpoint_slice_s: float = param(1.0, "from a pod ready to its endpoint at the node: the EndpointSlice controller's batch, API and watch", unverified=True, ge=0, le=600)
+    nft_change_s: float = param(
+        5.0e-3,
+        "one nftables transaction on maps",
+        source="our measurement: one element into a set of 20,000",
+        ge=0,
+        le=1,
+    )
+    endpoint_slice_s: float = param(
+        1.0,
+        "from a pod ready to its endpoint at the node: the EndpointSlice controller's batch, API and watch",
+        unverified=True,
+        ge=0,
+        le=600,
+    )
 
     def rules(self, services: int, endpoints: int) -> int:
         """Rules on every node."""
@@ -57,8 +88,9 @@ class KubeProxySpec(Spec):
         return services / 2 * costs.service_rule_s if self.mode == "iptables" else 0.0
 
 
-def programming_latency_s(spec: KubeProxySpec, services: int, endpoints: int, changes_per_s: float, horizon_s: float,
-                          rng: np.random.Generator) -> np.ndarray:
+def programming_latency_s(
+    spec: KubeProxySpec, services: int, endpoints: int, changes_per_s: float, horizon_s: float, rng: np.random.Generator
+) -> np.ndarray:
     """Seconds from each change (Poisson, one service each) until one node's rules hold it, over `horizon_s`."""
     arrivals = np.cumsum(rng.exponential(1 / changes_per_s, int(changes_per_s * horizon_s * 1.2) + 10))
     arrivals = arrivals[arrivals < horizon_s] + spec.endpoint_slice_s

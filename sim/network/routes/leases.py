@@ -23,8 +23,13 @@ class LeaseSpec(Spec):
     route_s: float = param(14e-6, "one route into the kernel", source=KERNEL, ge=0, le=1)
     neighbour_s: float = param(15e-6, "one ARP entry", source=KERNEL, ge=0, le=1)
     forwarding_s: float = param(15e-6, "one FDB entry", source=KERNEL, ge=0, le=1)
-    vxlan_route_s: float = param(14e-6, "added to a route over the VXLAN device by each thousand there are: one next hop a subnet on one device",
-                                 source=KERNEL + ": 27 us at 1,000, 164 to 184 us at 10,000", ge=0, le=1)
+    vxlan_route_s: float = param(
+        14e-6,
+        "added to a route over the VXLAN device by each thousand there are: one next hop a subnet on one device",
+        source=KERNEL + ": 27 us at 1,000, 164 to 184 us at 10,000",
+        ge=0,
+        le=1,
+    )
 
     def programming_s(self, peers: int, vxlan: bool) -> float:
         """Kernel time for one more peer when there are `peers`."""
@@ -40,7 +45,10 @@ class LeaseSpec(Spec):
         """Kernel time of the joining node for all its peers, one after the other."""
         if not vxlan:
             return nodes * self.route_s
-        return nodes * (self.route_s + self.neighbour_s + self.forwarding_s) + self.vxlan_route_s / 1000 * nodes * nodes / 2
+        return (
+            nodes * (self.route_s + self.neighbour_s + self.forwarding_s)
+            + self.vxlan_route_s / 1000 * nodes * nodes / 2
+        )
 
     def node_death_s(self) -> float:
         """A dead node's routes stay until its lease ends."""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from simpy.events import Event
 
-from sim.engine.clock import Clock
+from sim.engine.clock import Alarm, Clock
 from sim.engine.meter import Meter
 from sim.network.cni.catalog import CniSpec, Spread
 from sim.network.routes.bgp import BgpSpec
@@ -29,7 +29,9 @@ class RouteSpread:
     same way; both load the reflectors. Columns are written ahead of time: `close` takes back what had not come at the end.
     """
 
-    def __init__(self, clock: Clock, cni: CniSpec, bgp: BgpSpec, felix: FelixSpec, nodes: int, policies: int, pods: PodTable) -> None:
+    def __init__(
+        self, clock: Clock, cni: CniSpec, bgp: BgpSpec, felix: FelixSpec, nodes: int, policies: int, pods: PodTable
+    ) -> None:
         self._clock = clock
         self._bgp = bgp
         self._felix = felix
@@ -125,12 +127,14 @@ class RouteSpread:
         self._busy = False
         self.meter.level(0, 0)
 
-    def _send_sets(self, _: Event) -> None:
+    def _send_sets(self, _: Alarm) -> None:
         """Address sets of policies: Typha's next round takes all pods that wait."""
         batch, self._waiting_sets = self._waiting_sets, []
         felix = self._felix
         sending_s = -(-len(batch) // felix.typha_batch) * felix.fan_out_s(self._nodes)
-        receiving_s = felix.remote_s(0.0, self._nodes, self._policies, 0)  # one ipset program takes all members of a set
+        receiving_s = felix.remote_s(
+            0.0, self._nodes, self._policies, 0
+        )  # one ipset program takes all members of a set
         for pod, local_s in batch:
             self._write(pod, local_s, self._clock._now, sending_s, receiving_s)
         self._sets_busy = False

@@ -23,4 +23,11 @@ class Bulk(TrafficSpec):
     def demand(self, pods: np.ndarray, rng: np.random.Generator) -> Demand:
         chosen = rng.permutation(pods)[: 2 * min(self.streams, len(pods) // 2)]
         half = len(chosen) // 2
-        return Demand(chosen[:half], chosen[half:], np.full(half, self.size_bytes), np.zeros(half), self.message_bytes, Protocol(self.protocol))
+        return Demand(
+            chosen[:half],
+            chosen[half:],
+            np.full(half, self.size_bytes),
+            np.zeros(half),
+            self.message_bytes,
+            Protocol(self.protocol),
+        )

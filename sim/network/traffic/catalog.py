@@ -40,7 +40,9 @@ class TrafficSpec(Spec):
     """Base of every kind."""
 
     application: int | None = param(None, "number of the application in the load whose pods talk; null: all pods", ge=0)
-    needs: tuple[Literal["vrrp", "broadcast", "multicast"], ...] = param((), "layer-2 features that the workload cannot do without")
+    needs: tuple[Literal["vrrp", "broadcast", "multicast"], ...] = param(
+        (), "layer-2 features that the workload cannot do without"
+    )
 
     def demand(self, pods: np.ndarray, rng: np.random.Generator) -> Demand:
         """Transfers and calls among `pods` (int64, at least two)."""

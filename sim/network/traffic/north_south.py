@@ -18,4 +18,9 @@ class NorthSouth(TrafficSpec):
 
     def demand(self, pods: np.ndarray, rng: np.random.Generator) -> Demand:
         count = max(1, int(rng.poisson(self.rate_per_s * self.seconds)))
-        return Demand(rng.choice(pods, count), np.full(count, -1), rng.exponential(self.size_bytes, count), np.sort(rng.uniform(0, self.seconds, count)))
+        return Demand(
+            rng.choice(pods, count),
+            np.full(count, -1),
+            rng.exponential(self.size_bytes, count),
+            np.sort(rng.uniform(0, self.seconds, count)),
+        )
