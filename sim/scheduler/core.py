@@ -707,7 +707,10 @@ def _warm() -> None:
             core.intern(PodSpec(containers=containers)),
             core.intern(PodSpec(labels=labels, containers=containers, affinity=alone, topology_spread_constraints=(soft,))),
         ):
-            for _ in range(2 * STREAK_FOR_INDEX):
-                core.assume(pod, spec, core.schedule(spec))
-                pod += 1
+            # long enough for an index, then a change for it to take in
+            for _ in range(2 * BUILD_COST_NODES):
+                core.schedule(spec)
+            core.assume(pod, spec, core.schedule(spec))
+            core.schedule(spec)
+            pod += 1
         core.remove(0)

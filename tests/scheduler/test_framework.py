@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.metadata import EntryPoint
 
 import numpy as np
 import pytest
 
 from sim.base.errors import InputError
+from sim.base.plugin import Catalog
+from sim.kernels import warm
 from sim.scheduler.core import Core
 from sim.scheduler.framework import PLUGINS, SKIP, SUCCESS, UNSCHEDULABLE, WAIT, Cycle, Plugin, PluginError, Status
+from sim.scheduler.incremental import decide_indexed, decide_indexed_plain
 from sim.scheduler.node_order import nodes_to_find
 from sim.scheduler.profiles import PROFILES, Profile, profile
 from sim.state.objects import (
@@ -83,6 +87,18 @@ def test_a_plugin_in_ten_lines() -> None:
     assert core.schedule(spec) == -1
     assert core.fit_error() == "0/1 nodes are available: 1 node(s) were rejected by GreenPower."
     assert core.rejecting_plugins() == {"GreenPower"}
+
+
+def test_a_plugin_of_another_package_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry point in the group kubedes.scheduler_plugins names it."""
+    point = EntryPoint("NearTheSea", "tests.scheduler.own_plugin:NearTheSea", "kubedes.scheduler_plugins")
+    monkeypatch.setattr("sim.base.plugin.entry_points", lambda group: [point] if group == point.group else [])
+    catalog: Catalog[type[Plugin]] = Catalog("scheduler_plugins", "sim.scheduler.plugins")
+    catalog._entries.update(PLUGINS._entries)
+    monkeypatch.setattr("sim.scheduler.framework.PLUGINS", catalog)
+    base = profile("1.34")
+    core = core_of(node("a"), node("b", coast="yes"), given=replace(base, score=(*base.score, ("NearTheSea", 1))))
+    assert core.schedule(core.intern(pod())) == 1
 
 
 @pytest.mark.usefixtures("own_plugins")
@@ -308,3 +324,13 @@ def test_profiles_of_all_versions_place_a_pod() -> None:
     for version in PROFILES:
         core = core_of(node("a"), node("b"), given=profile(version))
         assert core.schedule(core.intern(pod())) == 0
+
+
+def test_kernels_are_warmed_once() -> None:
+    """The first call compiles or loads what a run needs; after it a call costs milliseconds."""
+    first = warm()
+    again = warm()
+    assert again.ready == first.ready >= 8
+    assert again.compiled == 0
+    assert decide_indexed.signatures
+    assert decide_indexed_plain.signatures
