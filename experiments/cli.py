@@ -100,9 +100,8 @@ def run(
     console = _console()
     if not quiet:
         console.print(_headline(cluster), highlight=False, soft_wrap=True)
-    from experiments.progress import RunProgress
-
     import sim.simulate  # its rooms register their kernels
+    from experiments.progress import RunProgress
     from sim import kernels
 
     warmed = kernels.warm()
@@ -402,7 +401,8 @@ def _print_result(console: Console, result: Result) -> None:
     console.print(result.limits(), highlight=False)
     for reason, pods in sorted(result.record.reasons.items(), key=lambda item: -item[1]):
         share = pods / max(1, result.record.counters["pods_requested"])
-        console.print(f"{pods:,} {'pod does' if pods == 1 else 'pods do'} not run ({share:.1%} of those asked for): {reason}", highlight=False)
+        do = "pod does" if pods == 1 else "pods do"
+        console.print(f"{pods:,} {do} not run ({share:.1%} of those asked for): {reason}", highlight=False)
     for note in result.record.notes:
         console.print(f"Note: {note}", highlight=False)
     wall = result.record.wall

@@ -25,7 +25,7 @@ REQUESTS_PER_TICK = 3
 
 
 class Aggregate:
-    """Requests counted up by `add` and sent together a tick later; what is refused with 429 goes again in the next."""
+    """Requests counted up by `add` and sent together a tick later; what is refused goes again after Retry-After."""
 
     def __init__(self, clock: Clock, server: ApiServer, user: str, tick_s: float = LONGEST_TICK_S) -> None:
         self._clock = clock
@@ -56,7 +56,8 @@ class Aggregate:
 
     def _serve(self, operation: Operation, count: int) -> Generator[Event, Any, None]:
         served = yield from self._server.serve_many(operation, self._user, count, self._tick_s)
-        self.add(operation, count - served)
+        if served < count:
+            self._clock.at(self._server.retry_after_s, lambda _: self.send(operation, count - served))
 
 
 def renew_leases(clock: Clock, server: ApiServer, nodes: int, period_s: float) -> Generator[Event, Any, None]:

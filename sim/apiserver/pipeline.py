@@ -23,6 +23,11 @@ from sim.etcd.router import EtcdRouter
 Charge = tuple[Quota, dict[str, int]]
 
 
+def _done(operation: Operation) -> int:
+    """Status of an answer to a request that did what it asked for."""
+    return 201 if operation.verb == "POST" else 200
+
+
 class ApiServer:
     """One API server. `serve` is a process that ends with the HTTP status of the answer."""
 
@@ -36,6 +41,7 @@ class ApiServer:
         self._authenticate_cpu_s = request_cpu_s(spec.authentication)
         self._quota_checks: dict[str, Batcher[Charge]] = {}
         self.flow_control = MaxInFlight(clock, spec.flow_control)
+        self.retry_after_s = spec.flow_control.retry_after_s
         self.quotas: dict[str, Quota] = {}
         """Namespaces that have a ResourceQuota."""
 
@@ -81,7 +87,7 @@ class ApiServer:
                 error = yield self._etcd.of(operation.resource).put(
                     served * operation.writes, keys=served * operation.keys,
                     size_bytes=served * operation.writes * self._etcd.object_bytes(operation.resource))
-            self._log.add(operation, user, 500 if error else 200, stored_s - each_s, served)
+            self._log.add(operation, user, 500 if error else _done(operation), stored_s - each_s, served)
             if error:
                 served = 0
         if taken:
@@ -112,7 +118,7 @@ class ApiServer:
                 operation.writes, keys=operation.keys, size_bytes=operation.writes * self._etcd.object_bytes(operation.resource))
             if error:
                 return 500
-        return 201 if operation.verb == "POST" else 200
+        return _done(operation)
 
     def _quota_check(self, namespace: str) -> Batcher[Charge]:
         """One evaluation at a time a namespace; what arrives meanwhile is checked together in the next."""

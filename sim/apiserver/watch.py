@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from functools import partial
 
 from simpy.events import Event
 
-from sim.engine.clock import Clock
+from sim.engine.clock import Alarm, Clock
 from sim.engine.machine import Machine
 from sim.engine.meter import Meter
 
 Handler = Callable[[int], None]
 """Called with the pod's row when its event reaches the watcher."""
+
+
+def _deliver(turn: list[tuple[Handler, int]], _: Alarm) -> None:
+    for handler, pod in turn:
+        handler(pod)
 
 
 class WatchHub:
@@ -59,6 +65,6 @@ class WatchHub:
             self.events += encodings
             self.meter.served += changes
             if turn:
-                self._clock.at(self._latency_s, lambda _, turn=turn: [handler(pod) for handler, pod in turn])
+                self._clock.at(self._latency_s, partial(_deliver, turn))
         self._busy = False
         self.meter.level(0, 0)

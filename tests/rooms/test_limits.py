@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from sim.apiserver.aggregate import Aggregate
+from sim.apiserver.request import RENEW_LEASE
 from sim.base.rand import Streams
 from sim.engine.program import PIECE_S
 from sim.result.result import Result
@@ -64,6 +66,23 @@ def test_who_finds_no_seat_comes_again_after_retry_after():
     created = np.sort(result.pods["created_s"].to_numpy())
     answer = 13.5 * MS
     assert created == pytest.approx([1 + answer, 8 + answer, 15 + answer], abs=1e-6)
+
+
+def test_aggregated_requests_that_find_no_seat_come_again_after_retry_after():
+    """Ten leases while all writing seats are taken: ten are refused at once, and ten are served 3 s later."""
+    scenario = exact(apiserver__flow_control__max_mutating_in_flight=5, apiserver__flow_control__retry_after_s=3)
+    cluster = Cluster(scenario, load_of((100.0, AppKind.POD, 0)), Streams(1))
+    seats = cluster.api.flow_control.writing
+    assert seats.try_acquire_up_to(5) == 5
+    Aggregate(cluster.clock, cluster.api, "system:node").send(RENEW_LEASE, 10)
+    cluster.clock.run_until(1.0)
+    seats.release(5)
+    cluster.clock.run_until(10.0)
+    columns, kinds = cluster.requests.columns(), cluster.requests.kinds()
+    rows = zip(columns["kind"], columns["count"], columns["time_s"], strict=True)
+    answers = [(kinds[kind][2], count, time_s) for kind, count, time_s in rows]
+    assert [(code, count) for code, count, _ in answers] == [(429, 10), (200, 10)]
+    assert answers[1][2] == pytest.approx(3, abs=0.02)
 
 
 def test_a_busy_registry_shares_its_link():
