@@ -49,7 +49,8 @@ class Warmed:
 
 
 def _njit(function: Callable[..., Any]) -> Any:
-    dispatcher = numba.njit(function, cache=True, error_model="numpy", no_cfunc_wrapper=True)
+    options: dict[str, Any] = {"cache": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+    dispatcher = numba.njit(**options)(function)
     _DISPATCHERS.append(dispatcher)
     return dispatcher
 

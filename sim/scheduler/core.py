@@ -658,6 +658,8 @@ class Core:
 
         Worked out on asking, so ask before anything changes."""
         total = self.nodes.alive_count
+        if not total:
+            return "no nodes available to schedule pods"
         result = self._compose_again(self.last.spec, self.last.pod)
         text = f"0/{total} nodes are available:"
         rejection = result.filtered.rejection
@@ -702,15 +704,14 @@ def _warm() -> None:
         soft = TopologySpreadConstraint(1, ZONE, "ScheduleAnyway", LabelSelector(labels))
         alone = Affinity(anti_required=(PodAffinityTerm(HOSTNAME, LabelSelector(labels)),))
         containers = (Container(requests=quantities({"cpu": 10, "memory": 2**20})),)
-        pod = 0
-        for spec in (
+        specs = (
             core.intern(PodSpec(containers=containers)),
             core.intern(PodSpec(labels=labels, containers=containers, affinity=alone, topology_spread_constraints=(soft,))),
-        ):
+        )
+        for pod, spec in enumerate(specs):
             # long enough for an index, then a change for it to take in
             for _ in range(2 * BUILD_COST_NODES):
                 core.schedule(spec)
             core.assume(pod, spec, core.schedule(spec))
             core.schedule(spec)
-            pod += 1
         core.remove(0)

@@ -752,7 +752,9 @@ class Index:
     def fill(self, amounts: np.ndarray, labels: np.ndarray, counts: np.ndarray, log: np.ndarray) -> int:
         """Look at every node; returns the number of classes, and fills nothing when there is no room for them."""
         plan, rows, count = self.plan, self.places[ROW_OF, : self.head[LEAVES]], len(self.plan.ok)
-        columns = [self._column(*each, rows, labels, counts) for each in self.columns.tolist()]
+        columns = [
+            self._column(kind, slot, label, rows, labels, counts) for kind, slot, label in self.columns.tolist()
+        ]
         classes, number = _classify(columns)
         if number > self.classes:
             return number

@@ -157,7 +157,7 @@ class Planner:
     def _share(self, column: np.ndarray) -> np.ndarray:
         """The same column of an earlier plan, if there is one: most plans differ in few of them."""
         column = np.ascontiguousarray(column)
-        return self._shared.setdefault((column.shape, column.dtype.str, blake2b(column, digest_size=16).digest()), column)
+        return self._shared.setdefault((column.shape, column.dtype.str, blake2b(column.data, digest_size=16).digest()), column)
 
     def inputs(self, pod: PodInfo, nodes: NodeTable, tallies: Tallies, cluster: ClusterObjects) -> tuple[Hashable, ...]:
         """All that a plan depends on beside the pod itself: while it stays the same, so does the plan."""

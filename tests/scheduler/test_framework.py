@@ -300,6 +300,21 @@ def test_node_that_leaves_and_returns_keeps_its_row() -> None:
     assert core.schedule(spec) == 1
 
 
+@pytest.mark.parametrize("path", ["composed", "full", "incremental"])
+def test_no_nodes_at_all(path: str) -> None:
+    """Before the first node registers, and after the last one left."""
+    core = core_of()
+    core.path = path
+    spec = core.intern(pod())
+    assert core.schedule(spec) == -1
+    assert core.fit_error() == "no nodes available to schedule pods"
+    row = core.add_node(node("a"))
+    assert core.schedule(spec) == row
+    core.remove_node(row)
+    assert core.schedule(spec) == -1
+    assert core.preempt(1, spec).outcome == "noCandidate"
+
+
 def test_preemption_takes_the_least_important() -> None:
     """One node of 1000m holds 400m of priority 1, 300m of priority 2 and 300m of priority 3; a pod of priority 5 wants
     500m. All three are taken off; put back in the order 3, 2 (together 600m, 400m left, which is too little, so the
