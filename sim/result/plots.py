@@ -152,7 +152,7 @@ class Plots:
                 below.barh(height, stage.mean_s, left=left, height=0.7, color=ROOM_COLOURS[stage.room][0], linewidth=0)
                 text = f"{seconds_text(stage.mean_s)} · p99 {seconds_text(stage.p99_s)}"
                 right = left + stage.mean_s
-                style = {"fontsize": 8.5, "color": QUIET[0]}
+                style: dict[str, Any] = {"fontsize": 8.5, "color": QUIET[0]}
                 if right <= 0.62 * total:
                     _beside(below, right, height, text, **style)
                 elif left >= 0.3 * total:

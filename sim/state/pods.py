@@ -142,8 +142,8 @@ class PodTable:
 
     def add_like(self, pod: int) -> int:
         """Append a pod that takes the place of `pod`; returns its row."""
-        like = (np.array([self.ids[name][pod]]) for name in ("app", "template", "tenant"))
-        return self.add(*like, np.array([self.duration_s[pod]]))
+        app, template, tenant = (np.array([self.ids[name][pod]]) for name in ("app", "template", "tenant"))
+        return self.add(app, template, tenant, np.array([self.duration_s[pod]]))
 
     def columns(self) -> dict[str, np.ndarray]:
         """Every column as a numpy copy, ids first."""
