@@ -53,7 +53,7 @@ class Users:
                 yield clock.timeout(at_s - clock._now)
             pods = range(first, first + count)
             for pod in pods:
-                self._pods.times["requested_s"][pod] = at_s
+                self._pods.times["requested_s"][pod] = clock._now  # at_s, or a rounding beside it
             asking = clock.start(self._ask(app, pods))
             end_s = float(load.app_end_s[app])
             if end_s != float("inf"):
