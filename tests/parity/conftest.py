@@ -11,6 +11,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--golden-dir", default=None, help="run every file of this folder of recorded decisions")
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure() -> None:
+    """After pytest's own last words: what was compared."""
     for line in TOTALS.report():
-        terminalreporter.write_line(line)
+        print(line, flush=True)

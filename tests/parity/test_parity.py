@@ -24,6 +24,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test a file of the folder: the given one, else the sample that comes with the tests."""
     folder = metafunc.config.getoption("--golden-dir")
     files = sorted(Path(folder or SAMPLE).rglob("*.json.gz"))
+    if not files:
+        raise pytest.UsageError(f"--golden-dir {folder}: no *.json.gz file in it")
     metafunc.parametrize("path", files, ids=[f"{path.parent.name}/{path.name}" for path in files])
 
 
