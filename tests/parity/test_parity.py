@@ -22,7 +22,7 @@ SHOWN = 20
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test a file of the folder: the given one, else the sample that comes with the tests."""
-    folder = metafunc.config.getoption("--golden-dir")
+    folder = metafunc.config.getoption("--golden-dir", default=None)
     files = sorted(Path(folder or SAMPLE).rglob("*.json.gz"))
     if not files:
         raise pytest.UsageError(f"--golden-dir {folder}: no *.json.gz file in it")
