@@ -93,7 +93,7 @@ def bucket_quantile(bounds: tuple[float, ...], cumulative: np.ndarray, quantile:
 
 def data_items(record: RunRecord, plan: Plan) -> list[DataItem]:
     """The items of every measurement that the run completed; compare with `unfinished`."""
-    items = []
+    items: list[DataItem] = []
     for measurement in plan.measurements:
         window = window_of(record, measurement)
         if window is not None:
