@@ -29,7 +29,7 @@ class FlowTable:
         resources = len(self.capacity)
         self.load = np.zeros(resources)
         """Units of each resource in use."""
-        self.bottled = np.zeros(resources, np.int64)
+        self.level = np.full(resources, np.inf)
         self._head = np.full(resources, -1, np.int64)
         self._free: list[int] = []
         self._changes = 0
@@ -87,8 +87,6 @@ class FlowTable:
             self.load[resource] -= self.weight[slot, hop] * self.rate[slot]
             self._touched[touched] = resource
             touched += 1
-        if self.bottleneck[slot] >= 0:
-            self.bottled[self.bottleneck[slot]] -= 1
         self.active[slot] = 0
         self.rate[slot] = 0.0
         self.bottleneck[slot] = NO_BOTTLENECK
@@ -109,7 +107,7 @@ class FlowTable:
             self.active,
             self.rate,
             self.bottleneck,
-            self.bottled,
+            self.level,
             self._head,
             self._following,
             self._before,
@@ -144,8 +142,8 @@ class FlowTable:
         self._following = np.full((slots * HOPS, 2), -1, np.int64)
         self._before = np.full(slots * HOPS, -1, np.int64)
         self._changed = np.zeros(slots, np.int64)
-        self._scratch_i = np.zeros((7, max(slots, resources)), np.int64)
-        self._scratch_f = np.zeros((2, max(slots, resources)))
+        self._scratch_i = np.zeros((4, max(slots, resources)), np.int64)
+        self._scratch_f = np.zeros((3, max(slots, resources)))
 
     def _grow(self, slots: int) -> None:
         names = ("used", "weight", "limit", "rate", "active", "bottleneck", "_following", "_before")
@@ -220,14 +218,14 @@ def run_flows(capacity, path_used, path_weight, path, limit, start_s, size, slot
     active = np.zeros(slots, np.uint8)
     rate = np.zeros(slots)
     bottleneck = np.full(slots, -1, np.int64)
-    bottled = np.zeros(resources, np.int64)
+    level = np.full(resources, np.inf)
     head = np.full(resources, -1, np.int64)
     following = np.full((slots * hops, 2), -1, np.int64)
     before = np.full(slots * hops, -1, np.int64)
     seeds = np.zeros(1, np.int64)
     touched = np.zeros(hops, np.int64)
-    scratch_i = np.zeros((7, max(slots, resources)), np.int64)
-    scratch_f = np.zeros((2, max(slots, resources)))
+    scratch_i = np.zeros((4, max(slots, resources)), np.int64)
+    scratch_f = np.zeros((3, max(slots, resources)))
     changed = np.zeros(slots, np.int64)
     flow_of = np.full(slots, -1, np.int64)
     left = np.zeros(slots)
@@ -310,8 +308,6 @@ def run_flows(capacity, path_used, path_weight, path, limit, start_s, size, slot
                     touched[touched_count] = resource
                     touched_count += 1
                 used[slot, hop] = -1
-            if bottleneck[slot] >= 0:
-                bottled[bottleneck[slot]] -= 1
             active[slot] = 0
             rate[slot] = 0.0
             bottleneck[slot] = -1
@@ -336,7 +332,7 @@ def run_flows(capacity, path_used, path_weight, path, limit, start_s, size, slot
             active,
             rate,
             bottleneck,
-            bottled,
+            level,
             head,
             following,
             before,

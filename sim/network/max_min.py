@@ -4,8 +4,8 @@ A flow uses `weight` units of a resource for each unit of its rate: 1 byte of a 
 byte costs on a core. Rates are max-min fair when every flow has a bottleneck: a full resource on which no flow has a higher
 rate, or its own limit. Such rates are unique, so a local repair that ends with a valid bottleneck for every flow is exact.
 
-`repair` starts from the flows that changed. It shares what the other flows leave among them, then takes in every flow whose
-bottleneck that spoils (it could rise now, or has to give way), until no flow is left without one. Usually that is a handful.
+`repair` fills anew from the lowest level up, but only the flows that the change reaches: it follows where a resource fills at another
+level than before, or fills no more.
 `fill_all` is the slow twin: progressive filling of everything, one resource a round.
 """
 
@@ -97,28 +97,19 @@ def _pop(level, item, size):
 
 
 @rule
-def _fix(flow, level, why, used, weight, load, left, need, candidate, rate, bottleneck, bottled, in_set, dirty):
-    """A member gets its rate: what it uses is no longer shared."""
-    more = level - rate[flow]
-    moved = abs(more) > 1e-13 * level
+def _fix(flow, now, why, used, weight, load, left, need, open_, rate, bottleneck, in_set):
+    """A flow gets its rate: what it uses is no longer shared."""
+    more = now - rate[flow]
     for hop in range(used.shape[1]):
         resource = used[flow, hop]
         if resource < 0:
             break
         load[resource] += weight[flow, hop] * more
-        if moved:
-            dirty[resource] = 1
-        if candidate[resource] != 0:
-            left[resource] -= weight[flow, hop] * level
-            need[resource] -= weight[flow, hop]
-    if bottleneck[flow] != why:
-        if bottleneck[flow] >= 0:
-            bottled[bottleneck[flow]] -= 1
-        if why >= 0:
-            bottled[why] += 1
-            dirty[why] = 1
-        bottleneck[flow] = why
-    rate[flow] = level
+        left[resource] -= weight[flow, hop] * now
+        need[resource] -= weight[flow, hop]
+        open_[resource] -= 1
+    rate[flow] = now
+    bottleneck[flow] = why
     in_set[flow] = 2
 
 
@@ -131,7 +122,7 @@ def _repair_twin(
     active,
     rate,
     bottleneck,
-    bottled,
+    level,
     head,
     following,
     before,
@@ -147,7 +138,9 @@ def _repair_twin(
     new_rate, new_bottleneck = fill_all(capacity, used, weight, limit, active.astype(bool))
     moved = np.flatnonzero(np.abs(new_rate - rate) > TOLERANCE * np.maximum(new_rate, rate))
     rate[:], bottleneck[:] = new_rate, new_bottleneck
-    bottled[:] = np.bincount(new_bottleneck[new_bottleneck >= 0], minlength=len(capacity))
+    level[:] = np.inf
+    held = new_bottleneck >= 0
+    level[new_bottleneck[held]] = new_rate[held]
     load[:] = 0
     rows, hops = np.nonzero(active.astype(bool)[:, None] & (used >= 0))
     np.add.at(load, used[rows, hops], weight[rows, hops] * rate[rows])
@@ -165,7 +158,7 @@ def repair(
     active,
     rate,
     bottleneck,
-    bottled,
+    level,
     head,
     following,
     before,
@@ -180,42 +173,54 @@ def repair(
     """Make the rates max-min fair again after some flows came or went; returns how many flows `changed` names.
 
     capacity, load float64[R]; used int64[F, H] (filled from the left, -1 = none), weight float64[F, H]; limit, rate float64[F];
-    active uint8[F]; bottleneck int64[F], bottled int64[R] flows that have it as bottleneck. head int64[R], following
-    int64[F * H, 2], before int64[F * H]: the flows of a resource as a linked list of entries `flow * H + hop`; following holds the
-    next entry and the flow. seeds: flows to look at first. touched: resources that lost a flow. scratch_i int64[7, max(F, R)],
-    scratch_f float64[2, max(F, R)]: zero between calls. changed int64[F].
+    active uint8[F]; bottleneck int64[F]; level float64[R] rate of the flows that have it as bottleneck (inf: it never was one). head
+    int64[R], following int64[F * H, 2], before int64[F * H]: the flows of a resource as a linked list of entries `flow * H + hop`;
+    following holds the next entry and the flow. seeds: new flows. touched: resources that lost a flow. scratch_i
+    int64[4, max(F, R)], scratch_f float64[3, max(F, R)]: zero between calls. changed int64[F].
+
+    One pass of progressive filling over the flows whose rate may change, lowest level first. At a resource that fills, flows above
+    its level join: they have to give way. At the old level of a resource that fills no more, the flows that it held join: they may
+    rise. Who joins had a rate at or above the present level, so what is fixed already stays right.
     """
-    hops = used.shape[1]
-    in_set, in_touched, candidate, dirty = scratch_i[0], scratch_i[1], scratch_i[2], scratch_i[5]
-    members, resources, candidates = scratch_i[3], scratch_i[4], scratch_i[6]
-    left, need = scratch_f[0], scratch_f[1]
+    in_set, resources, open_, in_touched = scratch_i[0], scratch_i[1], scratch_i[2], scratch_i[3]
+    left, need, pushed = scratch_f[0], scratch_f[1], scratch_f[2]
+    total = capacity.shape[0]
+    heap_level = np.empty(1024, np.float64)
+    heap_item = np.empty(1024, np.int64)
+    size = 0
     count = 0
     resource_count = 0
-    candidate_count = 0
+    hops = used.shape[1]
+    for i in range(touched_count):
+        resource = touched[i]
+        if in_touched[resource] == 0:
+            in_touched[resource] = 1
+            resources[resource_count] = resource
+            resource_count += 1
+            left[resource] = capacity[resource] - load[resource]
+            need[resource] = 0.0
+            pushed[resource] = np.inf
+            if level[resource] < np.inf:
+                size = _push(heap_level, heap_item, size, level[resource], total + resource)
+    queue_next = 0
     for i in range(seed_count):
         if active[seeds[i]] != 0 and in_set[seeds[i]] == 0:
             in_set[seeds[i]] = 1
-            members[count] = seeds[i]
+            changed[count] = seeds[i]
             count += 1
-    for i in range(touched_count):
-        # What left may let the flows that were held here rise.
-        if bottled[touched[i]] > 0:
-            entry = head[touched[i]]
-            while entry >= 0:
-                flow = following[entry, 1]
-                if bottleneck[flow] == touched[i] and in_set[flow] == 0:
-                    in_set[flow] = 1
-                    members[count] = flow
-                    count += 1
-                entry = following[entry, 0]
-    heap_level = np.empty(256, np.float64)
-    heap_item = np.empty(256, np.int64)
-    reached = 0
-    again = count > 0
-    while again:
-        again = False
-        for i in range(reached, count):
-            flow = members[i]
+    while True:
+        # Flows that have joined: they share their resources with what the others leave.
+        while queue_next < count:
+            flow = changed[queue_next]
+            queue_next += 1
+            if size + 3 * hops + 4 > heap_level.shape[0]:
+                larger_level = np.empty(2 * heap_level.shape[0], np.float64)
+                larger_item = np.empty(2 * heap_level.shape[0], np.int64)
+                larger_level[:size] = heap_level[:size]
+                larger_item[:size] = heap_item[:size]
+                heap_level, heap_item = larger_level, larger_item
+            if limit[flow] < np.inf:
+                size = _push(heap_level, heap_item, size, limit[flow], -1 - flow)
             for hop in range(hops):
                 resource = used[flow, hop]
                 if resource < 0:
@@ -224,153 +229,78 @@ def repair(
                     in_touched[resource] = 1
                     resources[resource_count] = resource
                     resource_count += 1
-                    # Far from full: left out until it proves to be overfull.
-                    if bottled[resource] > 0 or load[resource] > 0.7 * capacity[resource]:
-                        candidate[resource] = 1
-                        candidates[candidate_count] = resource
-                        candidate_count += 1
-        # A flow that nothing holds: all that it uses may bind.
-        for i in range(reached, count):
-            flow = members[i]
-            held_by_any = limit[flow] < np.inf
-            for hop in range(hops):
-                if used[flow, hop] < 0 or held_by_any:
-                    break
-                held_by_any = candidate[used[flow, hop]] != 0
-            if not held_by_any:
-                for hop in range(hops):
-                    resource = used[flow, hop]
-                    if resource < 0:
-                        break
-                    candidate[resource] = 1
-                    candidates[candidate_count] = resource
-                    candidate_count += 1
-        reached = count
-        # What the other flows leave of each resource that may bind.
-        for i in range(candidate_count):
-            resource = candidates[i]
-            left[resource] = capacity[resource] - load[resource]
-            need[resource] = 0.0
-        size = 0
-        if heap_level.shape[0] < 2 * (candidate_count + count):
-            heap_level = np.empty(4 * (candidate_count + count), np.float64)
-            heap_item = np.empty(4 * (candidate_count + count), np.int64)
-        for i in range(count):
-            flow = members[i]
-            in_set[flow] = 1
-            for hop in range(hops):
-                resource = used[flow, hop]
-                if resource < 0:
-                    break
-                if candidate[resource] != 0:
-                    left[resource] += weight[flow, hop] * rate[flow]
-                    need[resource] += weight[flow, hop]
-            if limit[flow] < np.inf:
-                size = _push(heap_level, heap_item, size, limit[flow], -1 - flow)
-        # Progressive filling of the members: the lowest level first; levels only rise, so stale ones are put back.
-        for i in range(candidate_count):
-            resource = candidates[i]
-            if need[resource] > 0:
-                size = _push(heap_level, heap_item, size, max(left[resource], 0.0) / need[resource], resource)
-        fixed = 0
-        while size > 0 and fixed < count:
-            level = heap_level[0]
-            item = heap_item[0]
-            size = _pop(heap_level, heap_item, size)
-            if item < 0:
-                flow = -1 - item
-                if in_set[flow] == 1:
-                    _fix(
-                        flow,
-                        level,
-                        OWN_LIMIT,
-                        used,
-                        weight,
-                        load,
-                        left,
-                        need,
-                        candidate,
-                        rate,
-                        bottleneck,
-                        bottled,
-                        in_set,
-                        dirty,
-                    )
-                    fixed += 1
-                continue
-            if need[item] <= 0.0:
-                continue
-            true_level = max(left[item], 0.0) / need[item]
-            if true_level > level * (1 + 1e-12):
-                size = _push(heap_level, heap_item, size, true_level, item)
-                continue
-            entry = head[item]
-            while entry >= 0:
-                flow = following[entry, 1]
-                if in_set[flow] == 1:
-                    _fix(
-                        flow,
-                        level,
-                        item,
-                        used,
-                        weight,
-                        load,
-                        left,
-                        need,
-                        candidate,
-                        rate,
-                        bottleneck,
-                        bottled,
-                        in_set,
-                        dirty,
-                    )
-                    fixed += 1
-                entry = following[entry, 0]
-            need[item] = 0.0
-        # Whose bottleneck is spoilt? Only where a rate changed in this round.
-        for i in range(resource_count):
-            resource = resources[i]
-            if dirty[resource] == 0:
-                continue
-            dirty[resource] = 0
-            if candidate[resource] == 0 and load[resource] > capacity[resource] * (1 + 1e-12):
-                candidate[resource] = 1
-                candidates[candidate_count] = resource
-                candidate_count += 1
-                again = True
-            if bottled[resource] == 0:
-                continue
-            full = load[resource] >= capacity[resource] * (1 - 1e-7)
-            highest = 0.0
-            held = np.inf
-            entry = head[resource]
-            while entry >= 0:
-                flow = following[entry, 1]
-                highest = max(highest, rate[flow])
-                if bottleneck[flow] == resource:
-                    held = min(held, rate[flow])
-                entry = following[entry, 0]
-            if full and highest <= held * (1 + TOLERANCE):
-                continue
-            entry = head[resource]
-            while entry >= 0:
-                flow = following[entry, 1]
-                if in_set[flow] == 0 and (
-                    (bottleneck[flow] == resource and (not full or rate[flow] < highest * (1 - TOLERANCE)))
-                    or (full and rate[flow] > held * (1 + TOLERANCE))
-                ):
-                    in_set[flow] = 1
-                    members[count] = flow
-                    count += 1
-                    again = True
-                entry = following[entry, 0]
+                    left[resource] = capacity[resource] - load[resource]
+                    need[resource] = 0.0
+                    pushed[resource] = np.inf
+                    if level[resource] < np.inf:
+                        size = _push(heap_level, heap_item, size, level[resource], total + resource)
+                left[resource] += weight[flow, hop] * rate[flow]
+                need[resource] += weight[flow, hop]
+                open_[resource] += 1
+                fills_at = max(left[resource], 0.0) / need[resource]
+                if fills_at < pushed[resource]:
+                    pushed[resource] = fills_at
+                    size = _push(heap_level, heap_item, size, fills_at, resource)
+        if size == 0:
+            break
+        now, item = heap_level[0], heap_item[0]
+        size = _pop(heap_level, heap_item, size)
+        if item < 0:
+            flow = -1 - item
+            if in_set[flow] == 1:
+                _fix(flow, now, OWN_LIMIT, used, weight, load, left, need, open_, rate, bottleneck, in_set)
+            continue
+        if item >= total:
+            # The old level of a resource: do the flows that it held still fill it?
+            resource = item - total
+            if open_[resource] > 0:
+                loose = max(left[resource], 0.0) > need[resource] * now * (1 + TOLERANCE)
+            else:
+                loose = load[resource] < capacity[resource] * (1 - 1e-8)
+            if loose:
+                entry = head[resource]
+                while entry >= 0:
+                    flow = following[entry, 1]
+                    if in_set[flow] == 0 and bottleneck[flow] == resource:
+                        in_set[flow] = 1
+                        changed[count] = flow
+                        count += 1
+                    entry = following[entry, 0]
+            continue
+        if open_[item] == 0:
+            pushed[item] = np.inf
+            continue
+        fills_at = max(left[item], 0.0) / need[item]
+        if fills_at > now * (1 + 1e-12):
+            if now >= pushed[item]:
+                pushed[item] = fills_at
+                size = _push(heap_level, heap_item, size, fills_at, item)
+            continue
+        joined = count
+        entry = head[item]
+        while entry >= 0:
+            flow = following[entry, 1]
+            if in_set[flow] == 0 and rate[flow] > now * (1 + TOLERANCE):
+                in_set[flow] = 1
+                changed[count] = flow
+                count += 1
+            entry = following[entry, 0]
+        if count > joined:
+            pushed[item] = np.inf  # looked at again when they share it
+            continue
+        entry = head[item]
+        while entry >= 0:
+            flow = following[entry, 1]
+            if in_set[flow] == 1:
+                _fix(flow, fills_at, item, used, weight, load, left, need, open_, rate, bottleneck, in_set)
+            entry = following[entry, 0]
+        level[item] = fills_at
+        pushed[item] = np.inf
     for i in range(count):
-        changed[i] = members[i]
-        in_set[members[i]] = 0
+        in_set[changed[i]] = 0
     for i in range(resource_count):
         in_touched[resources[i]] = 0
-        candidate[resources[i]] = 0
-        dirty[resources[i]] = 0
+        open_[resources[i]] = 0
     return count
 
 

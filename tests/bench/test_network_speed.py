@@ -55,7 +55,10 @@ def change_us(topology: str, changes: int) -> np.ndarray:
 
 
 def test_one_change_among_10_000_flows():
-    """Random pairs, every flow held by an interface: at most 300 us in the median. The goal of 100 us is not met."""
+    """Random pairs, every flow held by an interface: at most 300 us in the median. The goal of 100 us is not met.
+
+    Where racks' uplinks hold everything (3:1 oversubscription) a change truly moves about 1,200 of the rates and takes about 2 ms.
+    """
     took = change_us("flat", 300)
     median, p90 = np.quantile(took, [0.5, 0.9])
     print(

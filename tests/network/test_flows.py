@@ -48,7 +48,7 @@ steps = st.lists(
 
 
 @given(steps, st.integers(0, 2**31))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_repair_is_exact_and_certified(moves, seed):
     capacity = np.random.default_rng(seed).choice([1.0, 2.0, 3.0, 10.0], 12)
     table = FlowTable(capacity, slots=4)
@@ -112,7 +112,7 @@ def transfers(flows: int, seed: int, hosts: int = 6):
     return np.full(2 * hosts, 1.0), used, weight, path, limit, start, rng.exponential(1.0, flows)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(12))
 def test_run_flows_equals_its_twin(seed):
     given_ = transfers(120, seed)
     fast, slow, use_fast, use_slow = np.zeros(120), np.zeros(120), np.zeros(12), np.zeros(12)
