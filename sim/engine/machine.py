@@ -81,6 +81,11 @@ class Machine:
         self._share(self._threads - threads)
         self._next()
 
+    def attained_s(self) -> float:
+        """Core seconds that a thread has had since the machine was last idle."""
+        self._advance()
+        return self._virtual
+
     def stretch(self) -> float:
         """Seconds that one core second of a thread takes at the present load."""
         return max(1.0, self._threads / self.cores) / self._speed

@@ -26,7 +26,7 @@ class Program:
     work and its wake-up, mean 1; None: always 1.
     """
 
-    __slots__ = ("_active", "_clock", "_factor", "_idle_since_s", "_owed_s", "_spinning", "_spun_since_s", "cpu_s", "machine", "spin_s",
+    __slots__ = ("_active", "_clock", "_factor", "_idle_since_s", "_owed_s", "_spinning", "_spun_from_s", "cpu_s", "machine", "spin_s",
                  "wake_cpu_s", "wakeups")
 
     def __init__(self, clock: Clock, machine: Machine, wake_cpu_s: float, spin_s: float = 0.0,
@@ -40,10 +40,10 @@ class Program:
         self._idle_since_s = -1.0
         self._owed_s = 0.0
         self._spinning: Event | None = None
-        self._spun_since_s = 0.0
+        self._spun_from_s = 0.0
         self.wakeups = 0
         self.cpu_s = 0.0
-        """Core seconds used so far, at the reference speed; a spin that is cut short counts by its elapsed time."""
+        """Core seconds used so far."""
 
     def work(self, cpu_s: float, threads: int = 1) -> Event:
         """Put `cpu_s` core seconds on the cores, evenly over `threads`; the event fires when they are done."""
@@ -82,8 +82,8 @@ class Program:
         if self._active >= self.machine.cores or at_s <= self._idle_since_s:
             return 0.0  # a thread comes to it by itself
         if self._spinning is not None:
+            self.cpu_s += self.machine.attained_s() - self._spun_from_s
             self.machine.cancel(self._spinning)
-            self.cpu_s += min(self.spin_s, self._clock._now - self._spun_since_s)
             self._spinning = None
             return 0.0
         self.wakeups += 1
@@ -98,7 +98,7 @@ class Program:
     def _look_around(self, _: object) -> None:
         """A thread has found nothing to do at once."""
         if self._spinning is None and self._active < self.machine.cores:
-            self._spun_since_s = self._clock._now
+            self._spun_from_s = self.machine.attained_s()
             self._spinning = self.machine.work(self.spin_s)
             self._spinning.callbacks.append(self._sleep)
 

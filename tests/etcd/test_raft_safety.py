@@ -86,20 +86,35 @@ class RaftGroup(RuleBasedStateMachine):
         member = self.members[name % len(self.members)]
         member.compact(min(member.commit, member.stable) - behind)
 
-    @rule(rounds=st.integers(1, 12))
-    def calm(self, rounds):
-        """Some rounds without faults, so that elections and appends get through."""
+    @rule(rounds=st.integers(1, 12), apart=st.sets(st.integers(0, 5), max_size=3), slow=st.sets(st.integers(0, 5), max_size=3),
+          proposing=st.booleans())
+    def go_on(self, rounds, apart=frozenset(), slow=frozenset(), proposing=False):
+        """Some rounds in which elections and appends get through, but not between `apart` and the others, and not to
+        the disks of `slow`. All that lead propose, if `proposing`."""
         for _ in range(rounds):
             for member in self.members:
                 member.tick()
+                if proposing and member.propose([self.proposed]):
+                    self.proposed += 1
             for _ in range(4):
                 for name in range(len(self.members)):
                     self._ready(name)
-                    self._saved(name)
+                    if name not in slow:
+                        self._saved(name)
                 wire, self.wire = self.wire, []
                 for message in wire:
-                    self.members[message.target].step(message)
+                    if (message.source in apart) == (message.target in apart):
+                        self.members[message.target].step(message)
+                    else:
+                        self.members[message.source].unreachable(message.target)
                     self._check()
+
+    @rule()
+    def power_cut(self):
+        """All crash at once; what is under way on the wire is lost."""
+        self.wire, self.saving = [], {}
+        for member in self.members:
+            member.restart()
 
     @invariant()
     def safe(self):
@@ -123,13 +138,13 @@ class RaftGroup(RuleBasedStateMachine):
         assert durable[self.rules.quorum - 1] >= len(self.committed), "committed without a quorum of disks"
 
 
-RaftGroup.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None,
+RaftGroup.TestCase.settings = settings(max_examples=200, stateful_step_count=50, deadline=None,
                                        suppress_health_check=list(HealthCheck))
 TestRaftSafety = RaftGroup.TestCase
 
 
 def _settle(group: RaftGroup, rounds: int) -> None:
-    RaftGroup.calm(group, rounds)
+    RaftGroup.go_on(group, rounds)
 
 
 @pytest.mark.parametrize("size", [1, 3, 5])
@@ -142,6 +157,46 @@ def test_a_calm_group_elects_a_leader_and_commits(size):
     _settle(group, 4)
     assert [[entry.data for entry in member.entries] for member in group.members] == [[None, 1, 2]] * (size + 1)
     assert {member.commit for member in group.members} == {3}
+
+
+def test_an_old_leaders_entry_is_not_committed_by_counting_alone():
+    """The raft paper's figure 8: an entry of an earlier term on a majority may still be replaced, so it is only committed
+    together with one of the leader's own term."""
+    rules = RaftRules((0, 1, 2, 3, 4), pre_vote=False, check_quorum=False)
+    leader = RaftMember(0, rules, lambda: 0)
+    leader.term, leader.vote, leader.saved_state = 2, None, (2, None)
+    leader.entries, leader.stable = [Entry(1, "a"), Entry(2, "b")], 2
+    for _ in range(10):
+        leader.tick()
+    for voter in (1, 2):
+        leader.step(Message(Kind.VOTE_ANSWER, voter, 0, 3))
+    assert leader.role is Role.LEADER
+    for follower in (1, 2):
+        leader.step(Message(Kind.APPEND_ANSWER, follower, 0, 3, index=2))
+    assert leader.commit == 0
+    leader.persisted(3, 3, (3, 0))
+    for follower in (1, 2):
+        leader.step(Message(Kind.APPEND_ANSWER, follower, 0, 3, index=3))
+    assert leader.commit == 3
+
+
+def test_no_vote_for_a_log_that_lacks_entries():
+    member = RaftMember(0, RaftRules((0, 1, 2), pre_vote=False), lambda: 0)
+    member.entries, member.stable, member.term = [Entry(1, "a"), Entry(1, "b")], 2, 1
+    member.step(Message(Kind.VOTE, 1, 0, 2, index=1, log_term=1))
+    member.step(Message(Kind.VOTE, 2, 0, 2, index=1, log_term=2))
+    assert [(message.target, message.refused) for message in member.outbox] == [(1, True), (2, False)]
+
+
+def test_a_leader_does_not_count_its_own_entry_before_it_is_on_its_disk():
+    leader = RaftMember(0, RaftRules((0, 1, 2), pre_vote=False), lambda: 0)
+    for _ in range(10):
+        leader.tick()
+    leader.step(Message(Kind.VOTE_ANSWER, 1, 0, 1))
+    leader.step(Message(Kind.APPEND_ANSWER, 1, 0, 1, index=1))
+    assert leader.commit == 0
+    leader.persisted(1, 1, (1, 0))
+    assert leader.commit == 1
 
 
 def test_a_learner_neither_votes_nor_counts():
