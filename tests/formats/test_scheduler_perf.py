@@ -350,3 +350,84 @@ def test_every_workload_of_1_20_can_be_played() -> None:
     assert (
         data_items(record, plan)[0].labels["Name"] == "BenchmarkPerfScheduling/TopologySpreading/500Nodes/namespace-2"
     )
+
+
+# --- a file of a later version
+
+LATER = """
+- name: SchedulingRequiredPodAntiAffinityWithNSSelector
+  labels: [performance]
+  defaultPodTemplatePath: ../templates/anti-affinity.yaml
+  defaultThresholdMetricSelector:
+    name: scheduler_scheduling_attempt_duration_seconds
+    labels: {result: scheduled}
+    dataBucket: Perc99
+    expectLower: true
+  workloadTemplate:
+  - opcode: createNodes
+    countParam: $initNodes
+  - opcode: churn
+    mode: recreate
+    number: 1
+    templatePaths: [../templates/node.yaml]
+    intervalMilliseconds: 1000
+  - opcode: createNamespaces
+    prefix: init-ns
+    countParam: $initNamespaces
+    namespaceTemplatePath: ../templates/namespace.yaml
+  - opcode: createNamespaces
+    prefix: measure-ns
+    count: 1
+    namespaceTemplatePath: ../templates/namespace.yaml
+  - opcode: createPodSets
+    countParam: $initNamespaces
+    namespacePrefix: init-ns
+    createPodsOp:
+      opcode: createPods
+      countParam: $initPodsPerNamespace
+  - opcode: createPods
+    countParam: $measurePods
+    collectMetrics: true
+    namespace: measure-ns-0
+  workloads:
+  - name: 12Nodes
+    threshold: 20
+    featureGates: {SchedulerAsyncPreemption: false}
+    params: {initNodes: 12, initPodsPerNamespace: 2, initNamespaces: 3, measurePods: 6}
+"""
+ANTI_AFFINITY = """
+apiVersion: v1
+kind: Pod
+metadata:
+  generateName: anti-affinity-
+  labels: {color: green}
+spec:
+  affinity:
+    podAntiAffinity:
+      requiredDuringSchedulingIgnoredDuringExecution:
+      - labelSelector: {matchLabels: {color: green}}
+        topologyKey: kubernetes.io/hostname
+        namespaceSelector: {matchLabels: {kind: team}}
+  containers:
+  - name: pause
+    image: registry.k8s.io/pause:3.10
+    resources: {requests: {cpu: 100m, memory: 500Mi}}
+"""
+
+
+def test_a_later_file_is_played_with_its_namespace_labels_and_its_threshold(tmp_path: Path) -> None:
+    (tmp_path / "affinity").mkdir()
+    (tmp_path / "templates").mkdir()
+    for name in ("node.yaml", "namespace.yaml"):
+        (tmp_path / "templates" / name).write_text((CONFIG.parent / "templates" / name).read_text())
+    (tmp_path / "templates" / "anti-affinity.yaml").write_text(ANTI_AFFINITY)
+    path = tmp_path / "affinity" / "performance-config.yaml"
+    path.write_text(LATER)
+    record, plan = played("SchedulingRequiredPodAntiAffinityWithNSSelector/12Nodes", path, kubernetes="1.34")
+    assert unfinished(record, plan) == []
+    nodes = record.pods["node"].tolist()
+    assert sorted(nodes) == list(range(12))  # one pod a node, across namespaces
+    assert [each.where.rpartition(".")[2] for each in plan.left_out] == ["SchedulerAsyncPreemption", "templatePaths[0]"]
+    items = {item.labels["Metric"]: item for item in data_items(record, plan)}
+    assert items["scheduler_scheduling_attempt_duration_seconds"].data["Perc99Threshold"] == 20
+    assert "AverageThreshold" not in items["scheduler_pod_scheduling_sli_duration_seconds"].data
