@@ -201,6 +201,9 @@ ARGUMENTS: dict[str, Callable[[np.random.Generator, int], Arguments]] = {
 }  # fmt: skip
 """Arguments for every kernel, drawn from a generator for a number of nodes."""
 
+ELSEWHERE = {"max_min.repair", "flows.run_flows"}
+"""Floating-point kernels, held to their twins within rounding by tests/network/test_flows.py."""
+
 SCRATCH = {"fused.judge_topology": {6}, "fused.finish": {11, 12, 13}}
 """Arguments that are working space: their contents afterwards mean nothing."""
 
@@ -224,7 +227,7 @@ def check(name: str, arguments: Arguments) -> None:
 
 
 def test_every_kernel_is_tested() -> None:
-    assert set(ARGUMENTS) == set(KERNELS)
+    assert set(ARGUMENTS) == set(KERNELS) - ELSEWHERE
 
 
 @pytest.mark.parametrize("name", sorted(ARGUMENTS))

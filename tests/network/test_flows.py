@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sim.network import flows
 from sim.network.flows import HOPS, FlowTable, run_flows
-from sim.network.max_min import OWN_LIMIT, fill_all
+from sim.network.max_min import OWN_LIMIT, fill_all, repair
 
 
 def certify(table: FlowTable) -> None:
@@ -61,6 +62,22 @@ def test_repair_is_exact_and_certified(moves, seed):
             table.remove(live.pop(move[1] % len(live)))
         assert table.rate == pytest.approx(table.recomputed(), rel=1e-6, abs=1e-9)
         certify(table)
+
+
+def test_the_kernel_s_twin_does_the_same(monkeypatch):
+    tables = []
+    for repair_ in (repair.fast, repair.reference):
+        monkeypatch.setattr(flows, "_repair", repair_)
+        moves = np.random.default_rng(6)
+        table, live = FlowTable(np.arange(1.0, 21.0)), []
+        for _ in range(150):
+            if live and moves.random() < 0.4:
+                table.remove(live.pop(moves.integers(len(live))))
+            else:
+                live.append(table.add(moves.choice(20, 3, replace=False), [1.0, 2.0, 0.5], moves.choice([np.inf, 0.4]))[0])
+        tables.append(table)
+    assert tables[0].rate == pytest.approx(tables[1].rate, rel=1e-9)
+    assert tables[0].load == pytest.approx(tables[1].load, rel=1e-9, abs=1e-9)
 
 
 def test_repair_names_every_flow_whose_rate_changed():
