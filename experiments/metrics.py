@@ -15,7 +15,8 @@ import numpy as np
 
 from sim.base.errors import Problems, near_miss
 from sim.result.quantiles import quantiles
-from sim.result.schema import PODS
+from sim.result.schema import stage_column
+from sim.state.pods import STAGES
 
 Better = Literal["lower", "higher", ""]
 
@@ -31,12 +32,11 @@ SUMMARY: Mapping[str, tuple[str, Better]] = {
     "read_of_one_object": ("s", "lower"),
     "read_of_many_objects": ("s", "lower"),
     "pods_pending": ("pods", "lower"),
-    "pods_starting": ("pods", "lower"),
+    "pods_starting": ("pods", ""),
     "pods_running": ("pods", ""),
 }
 """Rows of the summary: unit, and which way is better (empty: neither)."""
-COLUMNS = tuple(column.name for column in PODS if column.unit == "s" and "duration" not in column.name and (
-    column.name in ("startup_s", "startup_without_pull_s") or column.meaning.startswith("stage ")))
+COLUMNS = ("startup_s", "startup_without_pull_s", *(stage_column(stage) for stage in STAGES))
 """Columns of the pods table that are durations; of these lower is better."""
 STATISTICS = ("mean", "p50", "p99", "max")
 

@@ -25,6 +25,9 @@ BATCHES = 20
 FEWEST = 3
 """Replications before a sequential rule may stop: with two, chance alone makes an interval narrow too often."""
 
+ROUNDING = 1e-12
+"""Relative difference within a pair that is the order of adding up, not a difference: it would be called certain."""
+
 
 @dataclass(frozen=True, slots=True)
 class Interval:
@@ -172,8 +175,10 @@ def paired(first: np.ndarray, second: np.ndarray, confidence: float = CONFIDENCE
         raise ValueError(f"{len(a)} and {len(b)} values make no pairs")
     both = ~(np.isnan(a) | np.isnan(b))
     a, b = a[both], b[both]
-    interval = mean_interval(b - a, confidence)
-    p_value = _p_value(interval.value, float((b - a).std(ddof=1)) / math.sqrt(len(a)), len(a) - 1) if len(a) > 1 else math.nan
+    less = b - a
+    less[np.abs(less) <= ROUNDING * np.maximum(np.abs(a), np.abs(b))] = 0.0
+    interval = mean_interval(less, confidence)
+    p_value = _p_value(interval.value, float(less.std(ddof=1)) / math.sqrt(len(a)), len(a) - 1) if len(a) > 1 else math.nan
     return Difference(interval, p_value, float(a.mean()) if len(a) else math.nan)
 
 

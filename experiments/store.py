@@ -88,7 +88,7 @@ class ExperimentFolder:
             problems.add(
                 str(self.path), self.path.name,
                 f"holds another experiment ({found['kind']} of {found.get('name') or 'a scenario'}: {there})",
-                "choose another folder",
+                "it has other values, or another version of the parameters: choose another folder",
             )
         elif found["versions"]["kubedes"] != _versions()["kubedes"]:
             problems.add(
