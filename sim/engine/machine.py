@@ -40,7 +40,7 @@ class Machine:
     name: as in results. cores: number of cores. speed: core seconds of reference work done in one second.
     """
 
-    __slots__ = ("_alarm", "_alarm_at", "_cancelled", "_clock", "_jobs", "_order", "_rate", "_speed", "_threads", "_virtual", "cores",
+    __slots__ = ("_alarm", "_alarm_at", "_cancelled", "_clock", "_firing", "_jobs", "_order", "_rate", "_speed", "_threads", "_virtual", "cores",
                  "meter")
 
     def __init__(self, clock: Clock, name: str, room: str, cores: float, speed: float = 1.0) -> None:
@@ -49,6 +49,7 @@ class Machine:
         self._speed = speed
         self._jobs: list[tuple[float, int, int, Event | None]] = []
         self._cancelled: set[Event] = set()
+        self._firing: list[Event] = []
         self._order = 0
         self._threads = 0
         self._virtual = 0.0
@@ -76,6 +77,10 @@ class Machine:
 
     def cancel(self, event: Event, threads: int = 1) -> None:
         """Take work off the cores that is not done yet; its event never fires. threads: as it was put on."""
+        if event in self._firing:  # done in this very instant, and about to say so
+            if event.callbacks is not None:
+                event.callbacks.clear()
+            return
         self._advance()
         self._cancelled.add(event)
         self._share(self._threads - threads)
@@ -160,5 +165,7 @@ class Machine:
                 done.append(event)
         self._share(threads)
         self._next()
+        self._firing = done
         for event in done:
             fire(event)
+        self._firing = []

@@ -107,6 +107,25 @@ def test_cancelled_work_frees_its_core():
     assert machine.meter.read()[0] == pytest.approx(6 * MS)
 
 
+def test_work_that_ends_in_the_instant_of_its_cancelling_frees_one_core_only():
+    """Two jobs of 4 ms end together at 4 ms on two cores; the first's end cancels the second. Then one core's work of 2 ms beside
+    another of 2 ms and a third: 3 x 2 ms on 2 cores end at 4 + 3 ms, as if nothing had been cancelled."""
+    clock, machine, _ = _program(cores=2)
+    first, second = machine.work(4 * MS), machine.work(4 * MS)
+    fired, ends = [], []
+
+    def then(_):
+        machine.cancel(second)
+        for _ in range(3):
+            machine.work(2 * MS).callbacks.append(lambda _: ends.append(round(clock.now / MS, 6)))
+
+    first.callbacks.append(then)
+    second.callbacks.append(lambda _: fired.append("second"))
+    clock.run_until(1.0)
+    assert fired == []
+    assert ends == [7.0] * 3
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_cancelling_at_random_loses_no_other_work(seed):
     """All work that is not cancelled is done; the cores' time is what was done, never more than the cores have."""
