@@ -146,7 +146,7 @@ def data_path_rows(costs: PathCosts, rng: np.random.Generator) -> Iterator[Row]:
                 there, here = host[(row["profile"], test)]
                 yield Row(test, case, "ratio to host", "", measured / there, simulated / here, aim)
         elif test.startswith("rr"):
-            size = 1024.0 if test == "rr1k" else float(test.removeprefix("rr"))
+            size = _size(test.removeprefix("rr"))
             sample = request_response_s(path, costs, size, size, 0.0, np.inf, (), rng, 20_000)
             p50, p99 = np.quantile(sample, [0.5, 0.99]) * 1e6
             yield Row(
@@ -169,6 +169,17 @@ def data_path_rows(costs: PathCosts, rng: np.random.Generator) -> Iterator[Row]:
                 30.0,
                 "calibrated" if (test, mode) == ("rr1", "host") else "predicted",
             )
+        elif test.endswith("_flood"):
+            payload = _size(test.removeprefix("udp").removesuffix("_flood"))
+            yield Row(
+                test,
+                case,
+                "received",
+                "1000/s",
+                float(row["recv_kpps_runs"]["median"]),
+                flood_per_s(path, payload) / 1e3,
+                15.0,
+            )
         elif "cpu_us_per_sent_pkt_p20" in row and "20k" in test:
             payload = float(test.removeprefix("udp").removesuffix("_20k"))
             one_us = (
@@ -180,6 +191,24 @@ def data_path_rows(costs: PathCosts, rng: np.random.Generator) -> Iterator[Row]:
                 + sum(costs.one(hop).lone_packet_s for hop in path.hops if hop != "stack")
             ) * 1e6
             yield Row(test, case, "CPU a datagram", "us", float(row["cpu_us_per_sent_pkt_p20"]), one_us, None)
+
+
+def _size(text: str) -> float:
+    """Bytes of a test's name: `64`, `1k`, `16k`."""
+    return float(text.removesuffix("k")) * (1024 if text.endswith("k") else 1)
+
+
+def flood_per_s(path: DataPath, payload_bytes: float) -> float:
+    """Datagrams a second that arrive when one sender does not wait, on hosts of one core each.
+
+    The sender and a user-space daemon share its core evenly: what the daemon does not get to is dropped. A receiver's core that
+    is slower than what comes drops the rest.
+    """
+    sender, receiver = path.work(payload_bytes, Protocol.UDP, Offload.NONE, payload_bytes)
+    sent_per_s = 1 / sender.kernel_s
+    if sender.daemon_s:
+        sent_per_s = min(0.5 / sender.kernel_s, 0.5 / sender.daemon_s)
+    return min(sent_per_s, 1 / receiver.total_s)
 
 
 def rule_rows(costs: PathCosts) -> Iterator[Row]:
