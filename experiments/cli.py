@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from experiments.cli_formats import export_app, scheduler_perf
-from experiments.cli_gate import gate
+from experiments.cli_gate import against, gate
 from experiments.cli_network import app as network_app
 from experiments.cli_sweep import app as sweep_app
 from experiments.cli_validate import app as validate_app
@@ -51,6 +51,7 @@ app.add_typer(network_app, name="network")
 app.add_typer(export_app, name="export")
 app.command("scheduler-perf")(scheduler_perf)
 app.command()(gate)
+app.command("compare-speed")(against)
 
 ScenarioName = Annotated[
     str, typer.Argument(metavar="SCENARIO", help="Name of a scenario (see `list`), or a file's path.")

@@ -1,4 +1,4 @@
-"""`kubedes gate`: fails when a simulated service level moves beyond its interval."""
+"""`kubedes gate` and `kubedes compare-speed`: what fails when a change moves a service level, or slows the simulator."""
 
 from __future__ import annotations
 
@@ -116,3 +116,21 @@ def _tell(text: str) -> None:
 
     if sys.stderr.isatty():
         typer.echo(text, err=True)
+
+
+def against(
+    commit: Annotated[str, typer.Argument(metavar="COMMIT", help="What this source tree is compared with, as git names it.")],
+    scenario: Annotated[str, typer.Argument(metavar="SCENARIO", help="The scenario that both run.")] = "quick",
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Put a value over the scenario's. Repeatable.")
+    ] = None,
+    pairs: Annotated[int, typer.Option(help="Times that both are run, side by side.")] = 8,
+) -> None:
+    """Compare the simulator's own speed with another commit's: exact counters, then paired times; exit code 1 if slower."""
+    from experiments.regression.ab import LIMIT, compare_with_commit
+
+    found = compare_with_commit(commit, scenario, sets or (), pairs)
+    typer.echo(found.text())
+    if found.slower():
+        typer.echo(f"slower beyond doubt: the whole interval lies above {LIMIT:g}", err=True)
+        raise typer.Exit(FAILED)
