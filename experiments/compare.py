@@ -129,7 +129,7 @@ class Comparison:
 
     def _first_limit(self, side: str) -> str:
         limiting = self.resources[self.resources[f"{side}_verdict"] == "limits"]
-        return str(limiting.loc[limiting[f"{side}_rank"].idxmin(), "resource"]) if len(limiting) else ""
+        return str(limiting["resource"].iloc[int(limiting[f"{side}_rank"].argmin())]) if len(limiting) else ""
 
     def __repr__(self) -> str:
         pairs = f"{self.runs[0]} pairs of runs" if self.paired else f"{self.runs[0]} and {self.runs[1]} runs"

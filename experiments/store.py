@@ -229,7 +229,7 @@ def holds(experiment: Path, identity: str) -> bool:
 # --- reading
 
 
-def open(path: str | os.PathLike[str]) -> Runs:  # noqa: A001  read as experiments.open
+def open(path: str | os.PathLike[str]) -> Runs:
     """The runs of an experiment's folder, also while it is being written. `InputError` when it is none."""
     return Runs(Path(path))
 

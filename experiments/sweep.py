@@ -238,7 +238,7 @@ class Sweep:
         return [dict(zip(axes, row, strict=True)) for row in itertools.product(*axes.values())]
 
     def _listed(self, problems: Problems) -> list[dict[str, Any]]:
-        if isinstance(self.axes, Mapping) or isinstance(self.axes, str) or not all(
+        if isinstance(self.axes, Mapping | str) or not all(
             isinstance(design, Mapping) for design in self.axes
         ):
             problems.add("axes", self.axes, "must be a list of designs in mode 'list'", "each a mapping of paths to values")
