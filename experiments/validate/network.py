@@ -1,7 +1,8 @@
 """Simulated against measured: data paths, rules, set-up of pods, BGP, kube-proxy; then published 10 Gbit/s benchmarks.
 
 Packet costs come from single streams (one TCP stream with offloads off, one-byte request/response; `role` says calibrated), set-up
-costs from one worker, BGP costs from two mesh sizes. All other rows are predictions. What the model does not explain is in
+costs from one worker, BGP costs from two mesh sizes. Rates of the streams whose processor time was taken are marked `same runs`: they
+follow from it. All other rows are predictions. What the model does not explain is in
 `UNEXPLAINED`.
 """
 
@@ -128,6 +129,7 @@ def data_path_rows(costs: PathCosts, rng: np.random.Generator) -> Iterator[Row]:
             measured = float(row["gbps_window_p85"])
             sender, receiver = path.work(1e9, Protocol.TCP, offload)
             role = "calibrated" if single else "predicted"
+            same_run = "same runs" if single else "predicted"
             aim = None if offload is Offload.WIRE and mode != "udp" else 15.0
             yield Row(
                 test,
@@ -139,12 +141,12 @@ def data_path_rows(costs: PathCosts, rng: np.random.Generator) -> Iterator[Row]:
                 aim,
                 role,
             )
-            yield Row(test, case, "throughput", "Gbit/s", measured, simulated, aim)
+            yield Row(test, case, "throughput", "Gbit/s", measured, simulated, aim, same_run)
             if mode == "host":
                 host[(row["profile"], test)] = (measured, simulated)
             else:
                 there, here = host[(row["profile"], test)]
-                yield Row(test, case, "ratio to host", "", measured / there, simulated / here, aim)
+                yield Row(test, case, "ratio to host", "", measured / there, simulated / here, aim, same_run)
         elif test.startswith("rr"):
             size = _size(test.removeprefix("rr"))
             sample = request_response_s(path, costs, size, size, 0.0, np.inf, (), rng, 20_000)
@@ -556,7 +558,7 @@ def plot(rows: list[Row]) -> Figure:
     for index, subject in enumerate(subjects):
         axes = figure.add_subplot(-(-len(subjects) // columns), columns, index + 1)
         chosen = [row for row in rows if row.subject == subject and row.measured > 0 and row.simulated > 0]
-        for role, marker in (("calibrated", "o"), ("predicted", "x")):
+        for role, marker in (("calibrated", "o"), ("same runs", "+"), ("predicted", "x")):
             part = [row for row in chosen if row.role == role]
             axes.plot([row.measured for row in part], [row.simulated for row in part], marker, label=role, alpha=0.7)
         ends = np.array([min(row.measured for row in chosen), max(row.measured for row in chosen)])

@@ -74,7 +74,9 @@ def test_the_kernel_s_twin_does_the_same(monkeypatch):
             if live and moves.random() < 0.4:
                 table.remove(live.pop(moves.integers(len(live))))
             else:
-                live.append(table.add(moves.choice(20, 3, replace=False), [1.0, 2.0, 0.5], moves.choice([np.inf, 0.4]))[0])
+                live.append(
+                    table.add(moves.choice(20, 3, replace=False), [1.0, 2.0, 0.5], moves.choice([np.inf, 0.4]))[0]
+                )
         tables.append(table)
     assert tables[0].rate == pytest.approx(tables[1].rate, rel=1e-9)
     assert tables[0].load == pytest.approx(tables[1].load, rel=1e-9, abs=1e-9)

@@ -45,15 +45,16 @@ def test_hop_costs_are_differences_of_single_streams():
 
 
 def test_predictions_keep_their_aims():
-    """All judged predictions: at least nine in ten within aim, and every ratio between data paths."""
+    """At least nine in ten of the judged predictions are within their aim, and every ratio between data paths."""
     shared()
     from experiments.validate.network import compare
 
-    judged = [row for row in compare() if row.role == "predicted" and row.verdict != "shown"]
+    rows = compare()
+    judged = [row for row in rows if row.role == "predicted" and row.verdict != "shown"]
     missed = [row for row in judged if row.verdict == "MISSED"]
     assert len(judged) > 100
     assert len(missed) <= 0.1 * len(judged), [f"{row.case} {row.metric} {row.error_percent:.0f} %" for row in missed]
-    assert not [row for row in missed if row.metric == "ratio to host"]
+    assert not [row for row in rows if row.verdict == "MISSED" and row.metric == "ratio to host"]
 
 
 def test_command_prints_measured_simulated_error(tmp_path):
