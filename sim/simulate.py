@@ -6,7 +6,7 @@ import gc
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, isnan
 
 import numpy as np
@@ -50,6 +50,7 @@ from sim.scenario import Scenario
 from sim.scheduler.core import Core
 from sim.scheduler.loop import Scheduler
 from sim.scheduler.settings import queue_of, scheduler_settings
+from sim.state.objects import Owner, PodSpec, pairs
 from sim.state.pods import Phase, PodTable
 from sim.tenancy.spec import Tenant
 from sim.tenancy.users import Users
@@ -215,8 +216,7 @@ class Cluster:
         self.queue = queue_of(self.core, settings)
         client = self._client("system:kube-scheduler", settings.qps, settings.burst, "scheduler client", "scheduler")
         self.scheduler = Scheduler(self.clock, spec, settings, self.machines[spec.machine], self.core, self.queue,
-                                   self.pods, self.load.templates,
-                                   client, Aggregate(self.clock, self.api, "system:kube-scheduler"), self._pod_bound,
+                                   self.pods, self.load.templates, self._replicaset_of, client, Aggregate(self.clock, self.api, "system:kube-scheduler"), self._pod_bound,
                                    self.pod_control.delete)
         self.schedulers = None
         if spec.replicas > 1:
@@ -225,6 +225,16 @@ class Cluster:
                 self.clock, self.scenario.leader_election, "kube-scheduler", spec.replicas,
                 lambda name: LeaseLock(stored, self._client("system:kube-scheduler")), rng.random,
                 self.scheduler.resume, self.scheduler.suspend)
+
+    def _replicaset_of(self, app: int) -> PodSpec | None:
+        """The spec that a Deployment's ReplicaSet gives its pods; None where there is none, or one pod has nobody to spread from."""
+        load = self.load
+        template = load.templates[load.app_template[app]]
+        if load.app_kind[app] != AppKind.SERVICE or load.app_pods[app] < 2 or template.owner is not None:
+            return None
+        name = f"app-{app}"
+        labels = pairs({**dict(template.labels), "pod-template-hash": name})
+        return replace(template, labels=labels, owner=Owner("ReplicaSet", name))
 
     def _wire_faults(self, streams: Streams) -> None:
         struck = Struck(self.clock, self.etcd_groups, self.schedulers)

@@ -136,7 +136,7 @@ def _reasons(cluster: Cluster) -> tuple[dict[str, int], str]:
             continue
         template = ids["template"][pod]
         if template not in texts:
-            texts[template] = cluster.scheduler.why_unschedulable(template)
+            texts[template] = cluster.scheduler.why_unschedulable(pod)
         counts[_reason(texts[template])] += 1
     asked = (columns["phase"] == Phase.WAITING) & (columns["requested_s"] <= cluster.clock.now)
     for pod in np.flatnonzero(asked).tolist():

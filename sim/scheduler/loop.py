@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
 from math import inf
 from typing import Any
 
@@ -16,25 +17,40 @@ from sim.engine.machine import Machine
 from sim.engine.meter import Meter
 from sim.scheduler.core import Core
 from sim.scheduler.framework import WAIT, Status
+from sim.scheduler.preemption import Preemption
 from sim.scheduler.queue import SchedulingQueue
 from sim.scheduler.queueing_hints import ClusterEvent, assigned_pod_added, assigned_pod_deleted
 from sim.scheduler.settings import SchedulerSettings
 from sim.scheduler.spec import SchedulerSpec
-from sim.state.objects import PodSpec
+from sim.state.objects import LabelSelector, PodSpec
 from sim.state.pods import Phase, PodTable
 
 Process = Generator[Event, Any, None]
+
+SPREADING_CONTROLLERS = ("ReplicaSet", "StatefulSet", "ReplicationController")
+"""Kinds whose pods the default profile spreads (Kubernetes 1.20 and 1.34 source, helper.DefaultSelector)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """What a cycle without a feasible node found out."""
+
+    rejecting: frozenset[str]
+    text: str
+    preemption: Preemption
 
 
 class Scheduler:
     """kube-scheduler's main loop over the decision core and the scheduling queue.
 
-    on_bound: called when a binding is stored. delete: deletes a preemption victim on behalf of the scheduler.
+    templates: the load's pod specs. replicaset_of: what an application's ReplicaSet adds to them (owner, hash label), so
+    that its pods spread; None for pods without one. on_bound: called when a binding is stored. delete: deletes a
+    preemption victim on behalf of the scheduler.
     """
 
     def __init__(
         self, clock: Clock, spec: SchedulerSpec, settings: SchedulerSettings, machine: Machine, core: Core, queue: SchedulingQueue, pods: PodTable,
-        templates: Sequence[PodSpec], client: Client, events: Aggregate,
+        templates: Sequence[PodSpec], replicaset_of: Callable[[int], PodSpec | None], client: Client, events: Aggregate,
         on_bound: Callable[[int], None], delete: Callable[[Client, int], Generator[Event, Any, bool]],
     ) -> None:
         self._clock = clock
@@ -47,6 +63,13 @@ class Scheduler:
         self._pods = pods
         self._templates = templates
         self._spec_ids = [core.intern(template) for template in templates]
+        for template in templates:
+            self._know_controller(template)
+        self._replicaset_of = replicaset_of
+        self._owned: dict[int, tuple[PodSpec, int] | None] = {}
+        """Specs of applications whose ReplicaSet makes them differ from their template, and their ids in the core."""
+        self._told: dict[int, str] = {}
+        """Why a pod could not be scheduled, as last told to the API server."""
         self._client = client
         self._events = events
         self._on_bound = on_bound
@@ -66,15 +89,15 @@ class Scheduler:
     def on_created(self, pod: int) -> None:
         """The watch delivered a new pod."""
         now = self._clock._now
-        if self._pods.ids["phase"][pod] != Phase.PENDING or self._template(pod).scheduler_name != self.name:
+        if self._pods.ids["phase"][pod] != Phase.PENDING or self._spec_of(pod).scheduler_name != self.name:
             return
         self._pods.times["queued_s"][pod] = now
-        self._queue.add(pod, self._template(pod), now)
+        self._queue.add(pod, self._spec_of(pod), now)
         self._poke()
 
     def on_bound(self, pod: int) -> None:
         """The watch delivered a binding: it may help pods that look for this one."""
-        self._moved(assigned_pod_added(pod, self._template(pod)))
+        self._moved(assigned_pod_added(pod, self._spec_of(pod)))
 
     def on_deleting(self, pod: int) -> None:
         """The watch delivered a placed pod's deletion mark: it counts no more where pods spread."""
@@ -88,11 +111,16 @@ class Scheduler:
             self._core.clear_nomination(pod)
             return
         self._core.remove(pod)
-        self._moved(assigned_pod_deleted(pod, self._template(pod)))
+        self._moved(assigned_pod_deleted(pod, self._spec_of(pod)))
 
-    def why_unschedulable(self, template: int) -> str:
-        """The scheduler's text about a pod of this template if no node fits it now; "" if one does."""
-        return self._core.fit_error() if self._core.schedule(self._spec_ids[template]) < 0 else ""
+    def why_unschedulable(self, pod: int) -> str:
+        """The scheduler's text about a pod if no node fits it now; "" if one does."""
+        return self._core.fit_error() if self._core.schedule(self.spec_id(pod), pod) < 0 else ""
+
+    def spec_id(self, pod: int) -> int:
+        """The core's number of the pod's spec; replicas share it."""
+        owned = self._owned_spec(pod)
+        return owned[1] if owned is not None else self._spec_ids[self._pods.ids["template"][pod]]
 
     def resume(self) -> None:
         """A replica has come to lead. Its watches have told it all along of what there is, so it begins at once."""
@@ -131,22 +159,25 @@ class Scheduler:
         times["popped_s"][pod] = clock._now
         ids["attempts"][pod] += 1
         self.attempts += 1
-        spec_id = self._spec_ids[ids["template"][pod]]
+        spec_id = self.spec_id(pod)
         life = self._life
-        node = core.schedule(spec_id, pod)
+        node = core.schedule(spec_id, pod)  # on the snapshot of now; what follows from it comes when the work is done
+        failure = _Failure(core.rejecting_plugins(), core.fit_error(), core.preempt(pod, spec_id)) if node < 0 else None
         filtered, scored = core.last.evaluated, core.last.scored
         self.nodes_filtered += filtered
         self.nodes_scored += scored
         yield self._machine.work(spec.cycle_cpu_s)
-        yield self._machine.work(filtered * spec.filter_cpu_s + scored * spec.score_cpu_s, threads=self._settings.parallelism)
+        dry_runs = failure.preemption.dry_runs if failure is not None else 0
+        yield self._machine.work(filtered * spec.filter_cpu_s + scored * spec.score_cpu_s + dry_runs * spec.dry_run_cpu_s,
+                                 threads=self._settings.parallelism)
         if ids["phase"][pod] != Phase.PENDING:  # deleted in the meantime
             self._queue.done(pod)
             return
         if life != self._life:
             self._give_back(pod)
             return
-        if node < 0:
-            self._failed(pod, spec_id)
+        if failure is not None:
+            self._failed(pod, spec_id, failure)
             return
         times["scheduled_s"][pod] = clock._now
         ids["node"][pod] = node
@@ -163,7 +194,7 @@ class Scheduler:
 
     def _run_late(self, point: str, pod: int) -> Status | None:
         core = self._core
-        cycle = core.cycle(self._spec_ids[self._pods.ids["template"][pod]])
+        cycle = core.cycle(self.spec_id(pod))
         return core.framework.run_late(point, cycle, self._pods.ids["node"][pod])
 
     def _permit(self, pod: int) -> Process:
@@ -192,7 +223,7 @@ class Scheduler:
         """The replica died with the pod in its hands; the next one finds it unbound."""
         self._queue.done(pod)
         if self._pods.ids["phase"][pod] == Phase.PENDING:
-            self._queue.add(pod, self._template(pod), self._clock._now)
+            self._queue.add(pod, self._spec_of(pod), self._clock._now)
             self._poke()
 
     def _take_back(self, pod: int, refusal: Status) -> None:
@@ -218,7 +249,7 @@ class Scheduler:
             self._give_back(pod)
             return
         times["bind_sent_s"][pod] = self._clock._now
-        code = yield from self._client.send(BIND_POD, self._template(pod).namespace)
+        code = yield from self._client.send(BIND_POD, self._spec_of(pod).namespace)
         if ids["phase"][pod] != Phase.PENDING:  # deleted meanwhile: the binding found no pod
             self._queue.done(pod)
             return
@@ -236,22 +267,27 @@ class Scheduler:
         self._events.add(CREATE_EVENT)
         self._on_bound(pod)
 
-    def _failed(self, pod: int, spec_id: int) -> None:
+    def _failed(self, pod: int, spec_id: int, failure: _Failure) -> None:
         """No node fits: preempt if that helps, tell the API server why, wait for an event that may help."""
-        rejecting = self._core.rejecting_plugins()
-        preemption = self._core.preempt(pod, spec_id)
+        preemption = failure.preemption
         if preemption.node >= 0:
             self._core.nominate(pod, spec_id, preemption.node)
             for victim in preemption.victims:
-                self._clock.start(self._delete(self._client, victim))
-        self._queue.add_unschedulable_if_not_present(pod, self._clock._now, rejecting)
+                if self._core.placements.is_placed(victim):  # it may have ended by itself meanwhile
+                    self._core.terminate(victim, by_preemption=True)
+                    self._clock.start(self._delete(self._client, victim))
+        elif preemption.clears_nomination:
+            self._core.clear_nomination(pod)
+        self._queue.add_unschedulable_if_not_present(pod, self._clock._now, failure.rejecting)
         self._events.add(CREATE_EVENT)
-        self._clock.start(self._report(pod))
+        if self._told.get(pod) != failure.text:  # the condition is patched only when it says something new
+            self._told[pod] = failure.text
+            self._clock.start(self._report(pod))
 
     def _report(self, pod: int) -> Process:
         """Patch the pod's PodScheduled condition."""
         yield from self._client.turn()
-        yield from self._client.send(PATCH_POD_STATUS, self._template(pod).namespace)
+        yield from self._client.send(PATCH_POD_STATUS, self._spec_of(pod).namespace)
 
     def _moved(self, event: ClusterEvent) -> None:
         if len(self._queue) or self.meter.in_use:
@@ -271,5 +307,23 @@ class Scheduler:
         if idle is not None:
             fire(idle)
 
-    def _template(self, pod: int) -> PodSpec:
-        return self._templates[self._pods.ids["template"][pod]]
+    def _spec_of(self, pod: int) -> PodSpec:
+        owned = self._owned_spec(pod)
+        return owned[0] if owned is not None else self._templates[self._pods.ids["template"][pod]]
+
+    def _owned_spec(self, pod: int) -> tuple[PodSpec, int] | None:
+        app = self._pods.ids["app"][pod]
+        try:
+            return self._owned[app]
+        except KeyError:
+            spec = self._replicaset_of(app)
+            if spec is not None:
+                self._know_controller(spec)
+            owned = self._owned[app] = None if spec is None else (spec, self._core.intern(spec))
+            return owned
+
+    def _know_controller(self, spec: PodSpec) -> None:
+        """The scheduler's informers hold the pod's controller, whose selector its pods spread by."""
+        if spec.owner is not None and spec.owner.kind in SPREADING_CONTROLLERS:
+            selector = LabelSelector(match_labels=spec.labels)
+            self._core.set_controller(spec.owner.kind, spec.namespace, spec.owner.name, selector)

@@ -24,5 +24,6 @@ class SchedulerSpec(Spec):
     cycle_cpu_s: float = param(1.5e-4, "one scheduling cycle, besides filtering and scoring nodes", source=SPEED, ge=0, le=1)
     filter_cpu_s: float = param(1.0e-6, "filter one node with the default plugins", source=SPEED, ge=0, le=1)
     score_cpu_s: float = param(1.1e-6, "score one feasible node with the default plugins", source=SPEED, ge=0, le=1)
+    dry_run_cpu_s: float = param(2.0e-5, "preemption: try one node without its less important pods", unverified=True, ge=0, le=1)
     bind_cpu_s: float = param(1.0e-3, "binding cycle: client side of the binding and the event",
                               source="our measurement: 4 to 6 ms CPU of kube-scheduler 1.20.2 per pod, all of it", ge=0, le=1)

@@ -164,3 +164,15 @@ def test_pods_of_another_scheduler_stay():
 def test_an_unknown_plugin_is_refused_by_name(tmp_path):
     with pytest.raises(InputError, match="Coscheduling"):
         simulate(configured(tmp_path, "Coscheduling", "permit"), load_of((1.0, AppKind.POD, 1)), seed=1)
+
+
+def test_replicas_of_a_deployment_spread():
+    """One large node and two small ones, all empty. Six bare pods all go where most is left: the large node. Six replicas
+    of a Deployment are spread over the hosts by the default constraints of their ReplicaSet's pods."""
+    pools = {"large": {"count": 1, "allocatable": {"cpu": 64, "memory": "256Gi"}}, "small": {"count": 2, "allocatable": {"cpu": 8, "memory": "32Gi"}}}
+    scenario = exact(nodes__pools=pools)
+    bare = simulate(scenario, load_of((1.0, AppKind.POD, 6), cpu_millicores=500), seed=1).nodes.set_index("name")["pods"]
+    owned = simulate(scenario, load_of((1.0, AppKind.SERVICE, 6), cpu_millicores=500), seed=1).nodes.set_index("name")["pods"]
+    assert bare["large-0"] == 6
+    assert owned.min() >= 1
+    assert owned["large-0"] < 6

@@ -27,7 +27,7 @@ EXACT = {
         "reply_cpu_s": 0, "fsync_cpu_s": 0,
         "log_byte_s": 0, "backend_commit_s": 0,
     },
-    "scheduler": {"cycle_cpu_s": 4 * MS, "filter_cpu_s": 0, "score_cpu_s": 0, "bind_cpu_s": 0, "qps": 1000, "burst": 1000},
+    "scheduler": {"cycle_cpu_s": 4 * MS, "filter_cpu_s": 0, "score_cpu_s": 0, "dry_run_cpu_s": 0, "bind_cpu_s": 0, "qps": 1000, "burst": 1000},
     "kubelet": {
         "qps": 1000, "burst": 1000, "events_per_start": 0, "dispatch_cpu_s": 1 * MS, "sync_cpu_s": 5 * MS, "volume_poll_s": 300 * MS,
         "lease_period_s": 3600, "kill_s": 400 * MS,
