@@ -46,15 +46,19 @@ class Window:
 
 
 def window_of(record: RunRecord, measurement: Measurement) -> Window | None:
-    """From the first post to the look that found the last pod scheduled; None where the run did not come so far."""
+    """From the first post to the look that found enough pods scheduled; None where the run did not come so far."""
     columns = record.pods
     posted = np.isin(columns["app"], measurement.posted)
     counted = np.isin(columns["app"], measurement.counted)
-    asked, created, bound = columns["requested_s"][posted], columns["created_s"][posted], columns["bound_s"][counted]
-    if not len(asked) or np.isnan(asked).any() or np.isnan(created).any() or np.isnan(bound).any():
+    asked, created = columns["requested_s"][posted], columns["created_s"][posted]
+    bound = np.sort(columns["bound_s"][counted])  # those that never were stand last
+    if not len(asked) or np.isnan(asked).any() or np.isnan(created).any() or len(bound) < measurement.enough:
+        return None
+    enough_s = float(bound[measurement.enough - 1]) if measurement.enough else 0.0
+    if np.isnan(enough_s):
         return None
     answered_s = float(created.max())
-    looks = max(0, int(np.ceil((float(bound.max()) - answered_s) / POLL_S - 1e-9)))
+    looks = max(0, int(np.ceil((enough_s - answered_s) / POLL_S - 1e-9)))
     return Window(float(asked.min()), answered_s + looks * POLL_S)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from simpy.events import AllOf, Event
@@ -35,9 +34,10 @@ class Post:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Go on when each pod of these applications is bound, or has been tried once; pods that are gone do not count."""
+    """Go on when so many pods of these applications are bound, or have been tried; pods that are gone do not count."""
 
     apps: tuple[int, ...]
+    pods: int
     attempted: bool = False
 
 
@@ -103,7 +103,7 @@ class Script:
             if isinstance(step, Post):
                 yield from self._post_all(step)
             elif isinstance(step, Wait):
-                while not all(self._settled(pod, step.attempted) for pod in self._pods_of(step.apps)):
+                while sum(self._counts(pod, step.attempted) for pod in self._pods_of(step.apps)) < step.pods:
                     yield self._clock.timeout(POLL_S)
             elif isinstance(step, Sleep):
                 yield self._clock.timeout(step.duration_s)
@@ -118,10 +118,10 @@ class Script:
     def _pods_of(self, apps: tuple[int, ...]) -> Iterator[int]:
         return (pod for app in apps for pod in self._rows[app])
 
-    def _settled(self, pod: int, attempted: bool) -> bool:
-        gone = self._pods.ids["phase"][pod] in (Phase.SUCCEEDED, Phase.DELETED, Phase.REFUSED)
-        bound = not isnan(self._pods.times["bound_s"][pod])
-        return gone or bound or (attempted and self._pods.ids["attempts"][pod] > 0)
+    def _counts(self, pod: int, attempted: bool) -> bool:
+        phase = self._pods.ids["phase"][pod]
+        bound = phase in (Phase.SCHEDULED, Phase.RUNNING)
+        return bound or (attempted and phase == Phase.PENDING and self._pods.ids["attempts"][pod] > 0)
 
     def _post_all(self, step: Post) -> Generator[Event, Any, None]:
         turns = [(self._client_of(app), pod) for app in step.apps for pod in self._rows[app]]

@@ -69,12 +69,12 @@ def test_a_plan_holds_what_the_file_says() -> None:
     ]  # fmt: skip
     assert dict(plan.namespaces)["team-1"] == (("kind", "team"), ("kubernetes.io/metadata.name", "team-1"))
     assert plan.steps == (
-        Post((0,), 30), Wait((0,)), Post((1,), 30), Wait((1,)), Churn((2,), 0.25, 2, True), Post((3,), 30), Sleep(2.5),
-        Wait((3,)), Post((4,), 30), Wait((4,)), Post((5, 6), 30), Wait((5, 6)), Delete((3,), 10.0, False),
+        Post((0,), 30), Wait((0,), 3), Post((1,), 30), Wait((1,), 3), Churn((2,), 0.25, 2, True), Post((3,), 30), Sleep(2.5),
+        Wait((3,), 3), Post((4,), 30), Wait((4,), 40), Post((5, 6), 30), Wait((5, 6), 4), Delete((3,), 10.0, False),
     )  # fmt: skip
-    assert [(each.name, each.posted, each.counted) for each in plan.measurements] == [
-        ("namespace-9", (4,), (4,)),
-        ("more", (5, 6), (5, 6)),
+    assert [(each.name, each.posted, each.counted, each.enough) for each in plan.measurements] == [
+        ("namespace-9", (4,), (4,), 40),
+        ("more", (5, 6), (5, 6), 4),
     ]
     assert {dict(app.template.labels)["number"] for app in plan.apps[5:]} == {"0", "1"}
     assert [each.where.rsplit(".", 1)[-1] for each in plan.left_out] == [
@@ -431,3 +431,20 @@ def test_a_later_file_is_played_with_its_namespace_labels_and_its_threshold(tmp_
     items = {item.labels["Metric"]: item for item in data_items(record, plan)}
     assert items["scheduler_scheduling_attempt_duration_seconds"].data["Perc99Threshold"] == 20
     assert "AverageThreshold" not in items["scheduler_pod_scheduling_sli_duration_seconds"].data
+
+
+def test_a_step_waits_for_so_many_pods_of_its_namespace_whoever_asked_for_them(tmp_path: Path) -> None:
+    """Pods that never fit do not hold up the benchmark where others of their namespace are enough."""
+    operations: list[dict[str, Any]] = [
+        {"opcode": "createNodes", "count": 1},
+        {"opcode": "createPods", "count": 2, "namespace": "setup"},
+        {"opcode": "createPods", "count": 2, "namespace": "setup", "podTemplatePath": "templates/pod-large.yaml"},
+        {"opcode": "createPods", "count": 3, "collectMetrics": True},
+    ]
+    (tmp_path / "templates").symlink_to(CONFIG.parent / "templates")
+    path = tmp_path / "p.yaml"
+    path.write_text(yaml.safe_dump([{"name": "C", "workloadTemplate": operations, "workloads": [{"name": "w"}]}]))
+    record, plan = played("C/w", path)
+    assert np.isnan(record.pods["bound_s"][2:4]).all()
+    assert unfinished(record, plan) == []
+    assert record.pods["requested_s"][4] == record.pods["created_s"][2:4].max()
