@@ -8,7 +8,7 @@ and then maintained. The slow twin is `Tallies.recount`.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -212,6 +212,8 @@ class Tallies:
         self._clock = 0
         self._by_audience: dict[Audience, list[int]] = {}
         self._effects: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._specs_under: dict[Audience, list[int]] = {}
+        """Ids of the specs under each index entry: those that a key of that audience may weigh."""
         self._repelling: list[PodInfo] = []
         self._attracting: list[PodInfo] = []
         self._keys_of: dict[tuple[str, int], tuple[int, frozenset[str]]] = {}
@@ -225,6 +227,8 @@ class Tallies:
 
     def register(self, info: PodInfo) -> None:
         """Tell of a new spec; ids are given in order."""
+        for entry in self._entries_of(info):
+            self._specs_under.setdefault(entry, []).append(len(self._infos))
         self._infos.append(info)
         if info.required_anti:
             self._repelling.append(info)
@@ -280,10 +284,15 @@ class Tallies:
 
     def recount(self, key: TallyKey) -> np.ndarray:
         """The slow twin: the sums of a key counted afresh over all placed pods."""
+        return self._sums(key, range(len(self._infos)))
+
+    def _sums(self, key: TallyKey, specs: Iterable[int]) -> np.ndarray:
+        """The sums of a key over the placed pods of these specs."""
         places = self._placements
         weights = np.zeros(len(self._infos) + 1, np.int32)
-        for spec in np.flatnonzero(places.of_spec[: len(self._infos)]):
-            weights[spec] = key.weight(self._infos[spec], self._cluster)
+        for spec in specs:
+            if places.of_spec[spec]:
+                weights[spec] = key.weight(self._infos[spec], self._cluster)
         sums = np.zeros(self.counts.shape[1], np.int32)
         if weights.any():
             # a pod that is not placed has spec -1, the last weight, which stays 0
@@ -356,12 +365,18 @@ class Tallies:
             slot = self._used.index(min(self._used))
             self._give_up(slot)
             self._keys[slot] = key
-        self.counts[slot] = self.recount(key)
+        weighed = self._may_weigh(key)
+        self.counts[slot] = self._sums(key, weighed)
         self._slots[key] = slot
         for entry in key.audience():
             self._by_audience.setdefault(entry, []).append(slot)
-        self._effects.clear()
+        for spec in weighed:
+            self._effects.pop(spec, None)
         return slot
+
+    def _may_weigh(self, key: TallyKey) -> set[int]:
+        """Ids of the specs that a key can weigh other than 0."""
+        return {spec for entry in key.audience() for spec in self._specs_under.get(entry, ())}
 
     def _give_up(self, slot: int) -> None:
         """Take a slot from its key, which will be counted again when it is asked for."""
@@ -369,4 +384,6 @@ class Tallies:
         del self._slots[key]
         for entry in key.audience():
             self._by_audience[entry].remove(slot)
+        for spec in self._may_weigh(key):
+            self._effects.pop(spec, None)
         self.version += 1

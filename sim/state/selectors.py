@@ -43,6 +43,10 @@ def requirement_matches(requirement: Requirement, value: str | None) -> bool:
     return False
 
 
+CONTROLLERS_OWN = ("pod-template-hash", "controller-revision-hash", "batch.kubernetes.io/job-name", "job-name")
+"""Labels by which ReplicaSets, StatefulSets and Jobs tell their pods from all others."""
+
+
 @dataclass(frozen=True)
 class Selector:
     """A label selector made ready: all requirements must hold; `nothing` matches no labels at all.
@@ -60,11 +64,12 @@ class Selector:
 
     @cached_property
     def equality(self) -> tuple[str, str] | None:
-        """A (key, value) pair that every matching set of labels must hold, if there is one: for indexes."""
-        for requirement in self.requirements:
-            if requirement.operator == "In" and len(requirement.values) == 1:
-                return requirement.key, requirement.values[0]
-        return None
+        """A (key, value) pair that every matching set of labels must hold, if there is one: for indexes.
+
+        A label that a controller gives its own pods alone narrows most.
+        """
+        pairs = [(each.key, each.values[0]) for each in self.requirements if each.operator == "In" and len(each.values) == 1]
+        return next((pair for pair in pairs if pair[0] in CONTROLLERS_OWN), pairs[0] if pairs else None)
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         if self.nothing:
