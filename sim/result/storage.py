@@ -14,6 +14,7 @@ import platform
 import secrets
 import shutil
 from dataclasses import asdict
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,7 @@ def kubedes_version() -> str:
         return "unknown"
 
 
+@cache
 def versions() -> dict[str, str]:
     """Versions that a run depends on: kubedes, Python, the libraries, the platform."""
     found = {"kubedes": kubedes_version(), "python": platform.python_version(), "platform": platform.platform()}

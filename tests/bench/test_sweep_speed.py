@@ -36,7 +36,8 @@ def test_the_machinery_costs_little_beside_the_runs(tmp_path):
     one = spent(tmp_path / "one", 1, 8)
     tasks = one.task_s - one.simulate_s
     waits = one.wall_s - one.task_s
-    print(f"\n{one.runs} runs of {one.simulate_s / one.runs:.2f} s: results {tasks / one.simulate_s:.1%}, launching {waits / one.simulate_s:.1%}")
+    shares = f"results {tasks / one.simulate_s:.1%}, launching {waits / one.simulate_s:.1%}"
+    print(f"\n{one.runs} runs of {one.simulate_s / one.runs:.2f} s: {shares}")
     assert waits <= MOST_OVERHEAD * one.simulate_s
     assert tasks <= 3 * MOST_OVERHEAD * one.simulate_s
 

@@ -81,6 +81,7 @@ def test_noise_is_met_with_replications_and_doubt_is_said(monkeypatch):
     assert "too close to tell" in found.sentence()
 
 
+@pytest.mark.slow
 def test_the_truth_is_between_the_ends_as_often_as_promised(monkeypatch):
     """Thirty curves with noise, each with another edge: at 95 % at most 5 may be wrong (99.7 % of the time); Bonferroni gives fewer."""
     wrong = 0
