@@ -93,7 +93,6 @@ class EtcdSpec(Spec):
     append_put_cpu_s: float = param(1.0e-5, "and for each put in it", source="our estimate", unverified=True, ge=0, le=1)
     log_byte_s: float = param(8.0e-9, "longer fsync for each byte", source=MEASURED + ": bare fdatasync of 0.5 to 8 kB", ge=0, le=1e-3)
     range_cpu_s: float = param(6.7e-5, "one range of one key", source=MEASURED + ", 1 client: as a put's own work", ge=0, le=1)
-    watch_event_cpu_s: float = param(5.0e-6, "send one event to one watcher", source="our estimate", unverified=True, ge=0, le=1)
 
     @model_validator(mode="after")
     def _consistent(self) -> EtcdSpec:

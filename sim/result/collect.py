@@ -175,7 +175,7 @@ def _counters(cluster: Cluster) -> dict[str, int]:
 
 
 def _notes(cluster: Cluster) -> list[str]:
-    notes = []
+    notes = cluster.scenario.etcd.warnings()
     load = cluster.load
     if load.refused:
         notes.append(f"{len(load.refused)} of {load.rows_read} input rows were left out, "
