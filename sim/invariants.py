@@ -36,7 +36,9 @@ def _pods(cluster: Cluster) -> list[str]:
     for stage in STAGES:
         early = np.flatnonzero(columns[stage.end] < columns[stage.start])
         if early.size:
-            broken.append(f"pods: {early.size} end the stage '{stage.name}' before it starts, the first is pod {early[0]}")
+            broken.append(
+                f"pods: {early.size} end the stage '{stage.name}' before it starts, the first is pod {early[0]}"
+            )
     for column in POD_TIMES:
         late = np.flatnonzero(columns[column.name] > cluster.clock.now)
         if late.size:
@@ -71,8 +73,10 @@ def _nodes(cluster: Cluster) -> list[str]:
         over = np.flatnonzero(total > allocatable)
         if over.size:
             node = cluster.nodes[over[0]].spec.name
-            broken.append(f"nodes: {over.size} are over their allocatable {resource}, the first is {node}: "
-                          f"{total[over[0]]} of {allocatable[over[0]]}")
+            broken.append(
+                f"nodes: {over.size} are over their allocatable {resource}, the first is {node}: "
+                f"{total[over[0]]} of {allocatable[over[0]]}"
+            )
     return broken
 
 
@@ -104,7 +108,9 @@ def _quotas(cluster: Cluster) -> list[str]:
     for namespace, quota in cluster.api.quotas.items():
         for name, hard in quota.hard.items():
             if not held[namespace][name] <= quota.used[name] <= hard:
-                broken.append(f"quota {namespace}: {name} used {quota.used[name]}, live pods {held[namespace][name]}, limit {hard}")
+                broken.append(
+                    f"quota {namespace}: {name} used {quota.used[name]}, live pods {held[namespace][name]}, limit {hard}"
+                )
     return broken
 
 
@@ -113,4 +119,6 @@ def _images(cluster: Cluster) -> list[str]:
     size = {name: image.size_bytes for name, image in cluster.scenario.images.items()}
     stored, sent = cluster.registry.stored_bytes, cluster.registry.sent_bytes
     held = sum(size[image] for node in cluster.kubelets.nodes.values() for image in node.images)
-    return [] if stored <= min(sent, held) else [f"images: {stored} bytes stored by pulls, {sent} sent, {held} on nodes"]
+    return (
+        [] if stored <= min(sent, held) else [f"images: {stored} bytes stored by pulls, {sent} sent, {held} on nodes"]
+    )

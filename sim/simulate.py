@@ -97,8 +97,16 @@ def simulate(
     def tell() -> None:
         look_for_interrupt()
         if progress is not None:
-            progress(Progress(cluster.clock.now, scenario.horizon_s, cluster.started, cluster.pods.rows, cluster.clock.events,
-                              time.perf_counter() - built))
+            progress(
+                Progress(
+                    cluster.clock.now,
+                    scenario.horizon_s,
+                    cluster.started,
+                    cluster.pods.rows,
+                    cluster.clock.events,
+                    time.perf_counter() - built,
+                )
+            )
 
     complete = True
     with deferred_interrupt() as look_for_interrupt, no_garbage_collection():
@@ -112,7 +120,9 @@ def simulate(
     check_invariants(cluster)
     record = collect(cluster, seed, replication, complete)
     record.wall = {
-        "prepare_s": warmed - begun, "build_s": built - warmed, "simulate_s": time.perf_counter() - built,
+        "prepare_s": warmed - begun,
+        "build_s": built - warmed,
+        "simulate_s": time.perf_counter() - built,
     }
     return Result(record)
 
@@ -146,10 +156,17 @@ class Cluster:
         app_of_pod = np.repeat(np.arange(len(load.app_pods)), load.app_pods)
         pods.add(app_of_pod, load.app_template[app_of_pod], load.app_tenant[app_of_pod], load.pod_duration_s)
 
-        self.machines = {name: Machine(clock, f"{name} cores", self._room_of(name), spec.cores, spec.speed)
-                         for name, spec in scenario.machines.items()}
-        self.etcd_groups = etcd_groups(clock, scenario.etcd, self.machines,
-                                       {name: machine.fsync_s for name, machine in scenario.machines.items()}, streams)
+        self.machines = {
+            name: Machine(clock, f"{name} cores", self._room_of(name), spec.cores, spec.speed)
+            for name, spec in scenario.machines.items()
+        }
+        self.etcd_groups = etcd_groups(
+            clock,
+            scenario.etcd,
+            self.machines,
+            {name: machine.fsync_s for name, machine in scenario.machines.items()},
+            streams,
+        )
         self.etcd = self.etcd_groups[MAIN]
         self._wire_api_server()
         self._wire_controllers()
@@ -157,7 +174,9 @@ class Cluster:
         self._wire_scheduler(streams)
         self._wire_faults(streams)
         users = [self._client(tenant) for tenant in load.tenants]
-        self.users = Users(clock, load, pods, users, self.pod_control, self.deployments, self.replicasets, self.jobs, self.garbage)
+        self.users = Users(
+            clock, load, pods, users, self.pod_control, self.deployments, self.replicasets, self.jobs, self.garbage
+        )
         self.sampler = MeterSampler(clock, scenario.sample_period_s, self._meters(), self._levels())
         if load.nodes_run:
             clock.start(renew_leases(clock, self.api, len(self.nodes), scenario.kubelet.lease_period_s))
@@ -178,8 +197,10 @@ class Cluster:
         self.api = ApiServer(clock, spec, machine, EtcdRouter(self.etcd_groups, scenario.etcd), rbac, self.requests)
         hard = {namespace: tenant.hard for tenant in self.tenants if tenant.hard for namespace in tenant.namespaces}
         for namespace, limits in self.load.quotas:  # several quotas of a namespace all hold
-            hard[namespace] = {name: min(amount, hard.get(namespace, {}).get(name, amount)) for name, amount in
-                               {**hard.get(namespace, {}), **dict(limits)}.items()}
+            hard[namespace] = {
+                name: min(amount, hard.get(namespace, {}).get(name, amount))
+                for name, amount in {**hard.get(namespace, {}), **dict(limits)}.items()
+            }
         self.api.quotas = {namespace: Quota(limits) for namespace, limits in hard.items()}
         self.watch = WatchHub(clock, machine, spec.watch_event_cpu_s, spec.watch_latency_s, watchers=len(POD_WATCHERS))
         self.node_events = Aggregate(clock, self.api, "system:node")
@@ -197,34 +218,68 @@ class Cluster:
         def client(name: str) -> Client:
             return self._client(f"system:controller:{name}", spec.qps, spec.burst, f"{name} client", "controllers")
 
-        self.pod_control = PodControl(clock, self.pods, self.load.templates, self.api.quotas,
-                                      self._pod_created, self._pod_delete_marked, self._pod_gone)
+        self.pod_control = PodControl(
+            clock,
+            self.pods,
+            self.load.templates,
+            self.api.quotas,
+            self._pod_created,
+            self._pod_delete_marked,
+            self._pod_gone,
+        )
         self.replicasets = ReplicaSetController(clock, spec, machine, client("replicaset-controller"), self.pod_control)
-        self.deployments = DeploymentController(clock, spec, machine, client("deployment-controller"), self.replicasets.on_created)
+        self.deployments = DeploymentController(
+            clock, spec, machine, client("deployment-controller"), self.replicasets.on_created
+        )
         self.jobs = JobController(clock, spec, machine, client("job-controller"), self.pod_control)
         self.garbage = GarbageCollector(clock, spec, client("generic-garbage-collector"), self.pod_control)
 
     def _wire_scheduler(self, streams: Streams) -> None:
         spec = self.scenario.scheduler
-        settings = scheduler_settings(spec, self.scenario.kubernetes, self.scenario.setting().base_dir,
-                                      {template.scheduler_name for template in self.load.templates})
-        self.core = Core(settings.profile, percentage_of_nodes_to_score=settings.percentage_of_nodes_to_score,
-                         rng=streams("scheduler.ties"))
+        settings = scheduler_settings(
+            spec,
+            self.scenario.kubernetes,
+            self.scenario.setting().base_dir,
+            {template.scheduler_name for template in self.load.templates},
+        )
+        self.core = Core(
+            settings.profile,
+            percentage_of_nodes_to_score=settings.percentage_of_nodes_to_score,
+            rng=streams("scheduler.ties"),
+        )
         for node in self.nodes:
             self.core.add_node(node.spec)
         self.core.set_namespaces({name: dict(labels) for name, labels in self.load.namespaces})
         self.queue = queue_of(self.core, settings)
         client = self._client("system:kube-scheduler", settings.qps, settings.burst, "scheduler client", "scheduler")
-        self.scheduler = Scheduler(self.clock, spec, settings, self.machines[spec.machine], self.core, self.queue,
-                                   self.pods, self.load.templates, self._replicaset_of, client, Aggregate(self.clock, self.api, "system:kube-scheduler"), self._pod_bound,
-                                   self.pod_control.delete)
+        self.scheduler = Scheduler(
+            self.clock,
+            spec,
+            settings,
+            self.machines[spec.machine],
+            self.core,
+            self.queue,
+            self.pods,
+            self.load.templates,
+            self._replicaset_of,
+            client,
+            Aggregate(self.clock, self.api, "system:kube-scheduler"),
+            self._pod_bound,
+            self.pod_control.delete,
+        )
         self.schedulers = None
         if spec.replicas > 1:
             stored, rng = LeaseObject(), streams("scheduler.leader_election")
             self.schedulers = Replicas(
-                self.clock, self.scenario.leader_election, "kube-scheduler", spec.replicas,
-                lambda name: LeaseLock(stored, self._client("system:kube-scheduler")), rng.random,
-                self.scheduler.resume, self.scheduler.suspend)
+                self.clock,
+                self.scenario.leader_election,
+                "kube-scheduler",
+                spec.replicas,
+                lambda name: LeaseLock(stored, self._client("system:kube-scheduler")),
+                rng.random,
+                self.scheduler.resume,
+                self.scheduler.suspend,
+            )
 
     def _replicaset_of(self, app: int) -> PodSpec | None:
         """The spec that a Deployment's ReplicaSet gives its pods; None where there is none, or one pod has nobody to spread from."""
@@ -244,12 +299,22 @@ class Cluster:
         scenario, clock, load, pods = self.scenario, self.clock, self.load, self.pods
         spec = scenario.kubelet
         sizes = {name: image.size_bytes for name, image in scenario.images.items()}
-        self.fabric = build_fabric(clock, scenario.network, [node.zone for node in self.nodes], scenario.registry.bandwidth_bytes_per_s)
-        self.registry = Registry(clock, scenario.registry, sizes, scenario.network.nic_bytes_per_s, self.fabric, len(self.nodes))
+        self.fabric = build_fabric(
+            clock, scenario.network, [node.zone for node in self.nodes], scenario.registry.bandwidth_bytes_per_s
+        )
+        self.registry = Registry(
+            clock, scenario.registry, sizes, scenario.network.nic_bytes_per_s, self.fabric, len(self.nodes)
+        )
         self.network = PodNetwork(clock, scenario.network, len(self.nodes), pods, scenario.base_dir)
-        self.kubelets = Kubelets(clock, spec, [node.spec.name for node in self.nodes],
-                                 np.array([node.cores for node in self.nodes]), pods, streams,
-                                 {name: image.present_share for name, image in scenario.images.items()})
+        self.kubelets = Kubelets(
+            clock,
+            spec,
+            [node.spec.name for node in self.nodes],
+            np.array([node.cores for node in self.nodes]),
+            pods,
+            streams,
+            {name: image.present_share for name, image in scenario.images.items()},
+        )
         containers = [(*template.init_containers, *template.containers) for template in load.templates]
         images = [tuple(c.image for c in of_pod if c.image in sizes) for of_pod in containers]
         self.unlisted_images = {c.image for of_pod in containers for c in of_pod if c.image and c.image not in sizes}
@@ -261,12 +326,25 @@ class Cluster:
             return load.templates[template_of[pod]].namespace
 
         self.kubelets.workers = PodWorkers(
-            clock, spec, scenario.runtime, self.network, self.registry, pods, client,
-            StatusManager(spec.status_period_s, client, namespace_of, self.watch.publish), self.node_events, streams,
+            clock,
+            spec,
+            scenario.runtime,
+            self.network,
+            self.registry,
+            pods,
+            client,
+            StatusManager(spec.status_period_s, client, namespace_of, self.watch.publish),
+            self.node_events,
+            streams,
             images_of=lambda pod: images[template_of[pod]],
-            containers_of=lambda pod: len(containers[template_of[pod]]), namespace_of=namespace_of,
+            containers_of=lambda pod: len(containers[template_of[pod]]),
+            namespace_of=namespace_of,
             grace_s=lambda pod: load.templates[template_of[pod]].termination_grace_s,
-            on_running=self._pod_running, heard_running=self._hear_running, heard_finished=self._hear_finished, on_gone=self._pod_gone)
+            on_running=self._pod_running,
+            heard_running=self._hear_running,
+            heard_finished=self._hear_finished,
+            on_gone=self._pod_gone,
+        )
 
     def _client(self, user: str, qps: float = inf, burst: int = 0, name: str = "", room: str = "") -> Client:
         """A client of the API server; without `name` it has no rate limit of its own."""
@@ -342,9 +420,16 @@ class Cluster:
     def _meters(self) -> list[Meter]:
         return [
             *(machine.meter for machine in self.machines.values()),
-            self.api.flow_control.writing.meter, self.api.flow_control.reading.meter, self.watch.meter,
-            *(group.meter for group in self.etcd_groups.values()), self.scheduler.meter, *(limit.meter for limit in self.limits),
-            self.replicasets.workers.meter, self.jobs.workers.meter, self.garbage.workers.meter, self.registry.uplink.meter,
+            self.api.flow_control.writing.meter,
+            self.api.flow_control.reading.meter,
+            self.watch.meter,
+            *(group.meter for group in self.etcd_groups.values()),
+            self.scheduler.meter,
+            *(limit.meter for limit in self.limits),
+            self.replicasets.workers.meter,
+            self.jobs.workers.meter,
+            self.garbage.workers.meter,
+            self.registry.uplink.meter,
             self.network.spread.meter,
         ]
 
@@ -355,7 +440,9 @@ class Cluster:
             return lambda: float(np.count_nonzero(np.frombuffer(phase, np.int32) == wanted))
 
         return {
-            "pods_pending": in_phase(Phase.PENDING), "pods_starting": in_phase(Phase.SCHEDULED), "pods_running": in_phase(Phase.RUNNING),
+            "pods_pending": in_phase(Phase.PENDING),
+            "pods_starting": in_phase(Phase.SCHEDULED),
+            "pods_running": in_phase(Phase.RUNNING),
             "unschedulable_waiting": lambda: float(self.queue.lengths["unschedulable"]),
             **({"faults_active": lambda: float(self.faults.active)} if self.scenario.faults else {}),
         }

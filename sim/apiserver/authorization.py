@@ -18,9 +18,26 @@ class Role:
 
 
 COMPONENT_ROLES = (
-    Role("system:kube-scheduler", frozenset({("POST", "pods/binding"), ("PATCH", "pods/status"), ("POST", "events"), ("DELETE", "pods"),
-                                             ("GET", "leases"), ("POST", "leases"), ("PUT", "leases")})),
-    Role("system:node", frozenset({("GET", "pods"), ("PATCH", "pods/status"), ("DELETE", "pods"), ("PUT", "leases"), ("POST", "events")})),
+    Role(
+        "system:kube-scheduler",
+        frozenset(
+            {
+                ("POST", "pods/binding"),
+                ("PATCH", "pods/status"),
+                ("POST", "events"),
+                ("DELETE", "pods"),
+                ("GET", "leases"),
+                ("POST", "leases"),
+                ("PUT", "leases"),
+            }
+        ),
+    ),
+    Role(
+        "system:node",
+        frozenset(
+            {("GET", "pods"), ("PATCH", "pods/status"), ("DELETE", "pods"), ("PUT", "leases"), ("POST", "events")}
+        ),
+    ),
     Role("system:controller:deployment-controller", frozenset({("POST", "replicasets")})),
     Role("system:controller:replicaset-controller", frozenset({("POST", "pods"), ("DELETE", "pods")})),
     Role("system:controller:job-controller", frozenset({("POST", "pods"), ("DELETE", "pods")})),

@@ -21,7 +21,9 @@ class Client:
 
     __slots__ = ("_clock", "_limit", "_retry_after_s", "_server", "user")
 
-    def __init__(self, clock: Clock, server: ApiServer, user: str, limit: TokenBucket | None, retry_after_s: float) -> None:
+    def __init__(
+        self, clock: Clock, server: ApiServer, user: str, limit: TokenBucket | None, retry_after_s: float
+    ) -> None:
         self._clock = clock
         self._server = server
         self._limit = limit
@@ -35,7 +37,9 @@ class Client:
             if wait_s > 0:
                 yield self._clock.timeout(wait_s)
 
-    def send(self, operation: Operation, namespace: str, charge: dict[str, int] | None = None) -> Generator[Event, Any, int]:
+    def send(
+        self, operation: Operation, namespace: str, charge: dict[str, int] | None = None
+    ) -> Generator[Event, Any, int]:
         """Send at once (see `turn`), again after Retry-After while the answer is 429; ends with the last answer's code."""
         code = 429
         for _ in range(MAX_RETRIES + 1):

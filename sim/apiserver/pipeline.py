@@ -31,7 +31,9 @@ def _done(operation: Operation) -> int:
 class ApiServer:
     """One API server. `serve` is a process that ends with the HTTP status of the answer."""
 
-    def __init__(self, clock: Clock, spec: ApiServerSpec, machine: Machine, etcd: EtcdRouter, rbac: Rbac, log: RequestLog) -> None:
+    def __init__(
+        self, clock: Clock, spec: ApiServerSpec, machine: Machine, etcd: EtcdRouter, rbac: Rbac, log: RequestLog
+    ) -> None:
         self._clock = clock
         self._spec = spec
         self._machine = machine
@@ -85,8 +87,10 @@ class ApiServer:
                 error = yield self._etcd.of(operation.resource).range(served * operation.reads)
             if operation.writes and not error:
                 error = yield self._etcd.of(operation.resource).put(
-                    served * operation.writes, keys=served * operation.keys,
-                    size_bytes=served * operation.writes * self._etcd.object_bytes(operation.resource))
+                    served * operation.writes,
+                    keys=served * operation.keys,
+                    size_bytes=served * operation.writes * self._etcd.object_bytes(operation.resource),
+                )
             self._log.add(operation, user, 500 if error else _done(operation), stored_s - each_s, served)
             if error:
                 served = 0
@@ -98,7 +102,9 @@ class ApiServer:
         own: float = getattr(self._spec, operation.cost)
         return self._authenticate_cpu_s + bindings_walked * self._spec.authorization.binding_cpu_s + own
 
-    def _seated(self, operation: Operation, user: str, namespace: str, charge: dict[str, int] | None) -> Generator[Event, Any, int]:
+    def _seated(
+        self, operation: Operation, user: str, namespace: str, charge: dict[str, int] | None
+    ) -> Generator[Event, Any, int]:
         allowed, walked = self._rbac.decide(user, operation.verb, operation.resource, namespace)
         if not allowed:
             yield self._machine.work(self._authenticate_cpu_s + walked * self._spec.authorization.binding_cpu_s)
@@ -115,7 +121,10 @@ class ApiServer:
                 return 500
         if operation.writes:
             error = yield self._etcd.of(operation.resource).put(
-                operation.writes, keys=operation.keys, size_bytes=operation.writes * self._etcd.object_bytes(operation.resource))
+                operation.writes,
+                keys=operation.keys,
+                size_bytes=operation.writes * self._etcd.object_bytes(operation.resource),
+            )
             if error:
                 return 500
         return _done(operation)

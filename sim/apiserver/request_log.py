@@ -35,8 +35,10 @@ class RequestLog:
 
     def columns(self) -> dict[str, np.ndarray]:
         return {
-            "time_s": np.array(self._time_s), "latency_s": np.array(self._latency_s),
-            "kind": np.array(self._kind), "count": np.array(self._count),
+            "time_s": np.array(self._time_s),
+            "latency_s": np.array(self._latency_s),
+            "kind": np.array(self._kind),
+            "count": np.array(self._count),
         }
 
     def kinds(self) -> list[tuple[Operation, str, int]]:

@@ -18,7 +18,12 @@ class DeploymentController:
     """One sync a new Deployment; `on_replicaset(app, pods)` is called when its ReplicaSet is stored."""
 
     def __init__(
-        self, clock: Clock, spec: ControllerManagerSpec, machine: Machine, client: Client, on_replicaset: Callable[[int, range], None]
+        self,
+        clock: Clock,
+        spec: ControllerManagerSpec,
+        machine: Machine,
+        client: Client,
+        on_replicaset: Callable[[int, range], None],
     ) -> None:
         self._clock = clock
         self._spec = spec

@@ -31,7 +31,9 @@ class _Job:
 class JobController:
     """`job_workers` syncs at a time; a job that just lost a pod to completion is synced again."""
 
-    def __init__(self, clock: Clock, spec: ControllerManagerSpec, machine: Machine, client: Client, pod_control: PodControl) -> None:
+    def __init__(
+        self, clock: Clock, spec: ControllerManagerSpec, machine: Machine, client: Client, pod_control: PodControl
+    ) -> None:
         self._clock = clock
         self._spec = spec
         self._machine = machine
@@ -93,7 +95,9 @@ class JobController:
             job.waiting.extend(reversed(failed))
             if failed:
                 job.failures += 1
-                yield self._clock.timeout(min(self._spec.job_backoff_s * 2 ** (job.failures - 1), self._spec.job_backoff_max_s))
+                yield self._clock.timeout(
+                    min(self._spec.job_backoff_s * 2 ** (job.failures - 1), self._spec.job_backoff_max_s)
+                )
             else:
                 job.failures = 0
         job.syncing = False

@@ -26,25 +26,47 @@ class LeaderElectionSpec(Spec):
     """Who leads among the replicas of a component. A replica alone leads without asking; the GET and the PUT every 2 s
     with which it would renew its lease are left out."""
 
-    lease_s: float = param(15.0, "a standby waits this long after the last change that it saw", source=CLIENT_GO, gt=0, le=3600)
-    renew_deadline_s: float = param(10.0, "a leader that could not renew for this long stops leading", source=CLIENT_GO, gt=0, le=3600)
+    lease_s: float = param(
+        15.0, "a standby waits this long after the last change that it saw", source=CLIENT_GO, gt=0, le=3600
+    )
+    renew_deadline_s: float = param(
+        10.0, "a leader that could not renew for this long stops leading", source=CLIENT_GO, gt=0, le=3600
+    )
     retry_s: float = param(2.0, "wait between two tries", source=CLIENT_GO, gt=0, le=3600)
-    jitter: float = param(1.2, "standbys wait retry_s times 1 to 1 + jitter, drawn evenly", source="client-go source, JitterFactor",
-                          ge=0, le=10)
-    release_on_stop: bool = param(False, "a leader that is stopped gives the record back, so that a standby need not wait",
-                                  source=CLIENT_GO + ": off for the scheduler before 1.27, off for the controller manager")
-    restart_s: float = param(10.0, "a replica that died or lost the lease is started again after this",
-                             source="Kubernetes 1.20 to 1.34 source, kubelet's first back-off of a crashed container", gt=0, le=3600)
-    clock_skew_s: float = param(0.0, "clocks of replicas differ by up to this, evenly; the record's times are the writer's",
-                                ge=0, le=3600)
+    jitter: float = param(
+        1.2,
+        "standbys wait retry_s times 1 to 1 + jitter, drawn evenly",
+        source="client-go source, JitterFactor",
+        ge=0,
+        le=10,
+    )
+    release_on_stop: bool = param(
+        False,
+        "a leader that is stopped gives the record back, so that a standby need not wait",
+        source=CLIENT_GO + ": off for the scheduler before 1.27, off for the controller manager",
+    )
+    restart_s: float = param(
+        10.0,
+        "a replica that died or lost the lease is started again after this",
+        source="Kubernetes 1.20 to 1.34 source, kubelet's first back-off of a crashed container",
+        gt=0,
+        le=3600,
+    )
+    clock_skew_s: float = param(
+        0.0, "clocks of replicas differ by up to this, evenly; the record's times are the writer's", ge=0, le=3600
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> LeaderElectionSpec:
         if self.lease_s <= self.renew_deadline_s:
-            raise ValueError(f"lease_s ({self.lease_s:g}) must be more than renew_deadline_s ({self.renew_deadline_s:g})")
+            raise ValueError(
+                f"lease_s ({self.lease_s:g}) must be more than renew_deadline_s ({self.renew_deadline_s:g})"
+            )
         if self.renew_deadline_s <= self.jitter * self.retry_s:
-            raise ValueError(f"renew_deadline_s ({self.renew_deadline_s:g}) must be more than jitter x retry_s "
-                             f"({self.jitter * self.retry_s:g}), else a single slow try ends a leadership")
+            raise ValueError(
+                f"renew_deadline_s ({self.renew_deadline_s:g}) must be more than jitter x retry_s "
+                f"({self.jitter * self.retry_s:g}), else a single slow try ends a leadership"
+            )
         return self
 
 
@@ -80,8 +102,16 @@ class Elector:
     """
 
     def __init__(
-        self, clock: Clock, spec: LeaderElectionSpec, name: str, lock: Lock, draw: Callable[[], float], *, skew_s: float = 0.0,
-        on_start: Callable[[], None] = lambda: None, on_stop: Callable[[], None] = lambda: None,
+        self,
+        clock: Clock,
+        spec: LeaderElectionSpec,
+        name: str,
+        lock: Lock,
+        draw: Callable[[], float],
+        *,
+        skew_s: float = 0.0,
+        on_start: Callable[[], None] = lambda: None,
+        on_stop: Callable[[], None] = lambda: None,
     ) -> None:
         self._clock = clock
         self._spec = spec
@@ -134,7 +164,9 @@ class Elector:
             if spec.release_on_stop and self._observed is not None:
                 now = self._now()
                 yield from self._lock.update(
-                    replace(self._observed, holder="", lease_s=RENEW_ROUND_UP_S, renewed_s=now, acquired_s=now), self._version)
+                    replace(self._observed, holder="", lease_s=RENEW_ROUND_UP_S, renewed_s=now, acquired_s=now),
+                    self._version,
+                )
 
     @property
     def ended(self) -> bool:

@@ -23,8 +23,14 @@ class PodControl:
     """
 
     def __init__(
-        self, clock: Clock, pods: PodTable, templates: Sequence[PodSpec], quotas: dict[str, Quota],
-        on_created: Callable[[int], None], on_delete_marked: Callable[[int], None], on_gone: Callable[[int], None],
+        self,
+        clock: Clock,
+        pods: PodTable,
+        templates: Sequence[PodSpec],
+        quotas: dict[str, Quota],
+        on_created: Callable[[int], None],
+        on_delete_marked: Callable[[int], None],
+        on_gone: Callable[[int], None],
     ) -> None:
         self._clock = clock
         self._pods = pods

@@ -17,8 +17,17 @@ class Replicas:
     watches, which standbys have too, so it can go on at once.
     """
 
-    def __init__(self, clock: Clock, spec: LeaderElectionSpec, component: str, count: int, lock: Callable[[str], Lock],
-                 draw: Callable[[], float], resume: Callable[[], None], suspend: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        spec: LeaderElectionSpec,
+        component: str,
+        count: int,
+        lock: Callable[[str], Lock],
+        draw: Callable[[], float],
+        resume: Callable[[], None],
+        suspend: Callable[[], None],
+    ) -> None:
         self._clock = clock
         self._spec = spec
         self._draw = draw
@@ -46,8 +55,15 @@ class Replicas:
             return
         self._starts += 1  # an identity is a process's, not a machine's: who was killed is not taken for the holder
         self.electors[name] = elector = Elector(
-            self._clock, self._spec, f"{name}_{self._starts}", self._lock(name), self._draw, skew_s=self._skew_s[name],
-            on_start=lambda: self._started(name), on_stop=lambda: self._stopped(name))
+            self._clock,
+            self._spec,
+            f"{name}_{self._starts}",
+            self._lock(name),
+            self._draw,
+            skew_s=self._skew_s[name],
+            on_start=lambda: self._started(name),
+            on_stop=lambda: self._stopped(name),
+        )
         self._clock.start(elector.run())
 
     def kill(self, name: str) -> None:

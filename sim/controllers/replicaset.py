@@ -20,7 +20,9 @@ class ReplicaSetController:
     whole previous one; the first failure ends the sync, and the set comes back after its back-off.
     """
 
-    def __init__(self, clock: Clock, spec: ControllerManagerSpec, machine: Machine, client: Client, pod_control: PodControl) -> None:
+    def __init__(
+        self, clock: Clock, spec: ControllerManagerSpec, machine: Machine, client: Client, pod_control: PodControl
+    ) -> None:
         self._clock = clock
         self._spec = spec
         self._machine = machine

@@ -40,8 +40,21 @@ class Machine:
     name: as in results. cores: number of cores. speed: core seconds of reference work done in one second.
     """
 
-    __slots__ = ("_alarm", "_alarm_at", "_cancelled", "_clock", "_firing", "_jobs", "_order", "_rate", "_speed", "_threads",
-                 "_virtual", "cores", "meter")
+    __slots__ = (
+        "_alarm",
+        "_alarm_at",
+        "_cancelled",
+        "_clock",
+        "_firing",
+        "_jobs",
+        "_order",
+        "_rate",
+        "_speed",
+        "_threads",
+        "_virtual",
+        "cores",
+        "meter",
+    )
 
     def __init__(self, clock: Clock, name: str, room: str, cores: float, speed: float = 1.0) -> None:
         self._clock = clock

@@ -8,8 +8,19 @@ from sim.engine.clock import Clock
 class Meter:
     """Time integrals of use and queue of one resource. `name`, `room` and `capacity` as in `ResourceStat`."""
 
-    __slots__ = ("_clock", "capacity", "in_use", "in_use_s", "max_queue", "name", "queue", "queue_s", "room",
-                 "served", "since_s")
+    __slots__ = (
+        "_clock",
+        "capacity",
+        "in_use",
+        "in_use_s",
+        "max_queue",
+        "name",
+        "queue",
+        "queue_s",
+        "room",
+        "served",
+        "since_s",
+    )
 
     def __init__(self, clock: Clock, name: str, room: str, capacity: float) -> None:
         self._clock = clock

@@ -26,11 +26,29 @@ class Program:
     work and its wake-up, mean 1; None: always 1.
     """
 
-    __slots__ = ("_active", "_clock", "_factor", "_idle_since_s", "_owed_s", "_spinning", "_spun_from_s", "cpu_s", "machine", "spin_s",
-                 "wake_cpu_s", "wakeups")
+    __slots__ = (
+        "_active",
+        "_clock",
+        "_factor",
+        "_idle_since_s",
+        "_owed_s",
+        "_spinning",
+        "_spun_from_s",
+        "cpu_s",
+        "machine",
+        "spin_s",
+        "wake_cpu_s",
+        "wakeups",
+    )
 
-    def __init__(self, clock: Clock, machine: Machine, wake_cpu_s: float, spin_s: float = 0.0,
-                 factor: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        machine: Machine,
+        wake_cpu_s: float,
+        spin_s: float = 0.0,
+        factor: Callable[[], float] | None = None,
+    ) -> None:
         self._clock = clock
         self._factor = factor
         self.machine = machine

@@ -15,12 +15,21 @@ from sim.network.fabric import Fabric, ServerLink
 class Registry:
     """Serves pulls: round trips, then the image's bytes over the shared uplink, then unpacking on the node."""
 
-    def __init__(self, clock: Clock, spec: RegistrySpec, size_bytes: dict[str, int], receiver_bytes_per_s: float,
-                 fabric: Fabric | None = None, host: int = -1) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        spec: RegistrySpec,
+        size_bytes: dict[str, int],
+        receiver_bytes_per_s: float,
+        fabric: Fabric | None = None,
+        host: int = -1,
+    ) -> None:
         self._clock = clock
         self._spec = spec
         self._size_bytes = size_bytes
-        self.uplink = ServerLink(clock, "registry uplink", spec.bandwidth_bytes_per_s, receiver_bytes_per_s, fabric, host)
+        self.uplink = ServerLink(
+            clock, "registry uplink", spec.bandwidth_bytes_per_s, receiver_bytes_per_s, fabric, host
+        )
         self.sent_bytes = 0
         self.stored_bytes = 0
         """Bytes of images that pulls have brought onto nodes whole."""

@@ -38,8 +38,18 @@ class Node:
         "status_phase_s",
     )
 
-    def __init__(self, clock: Clock, index: int, name: str, cores: float, spec: KubeletSpec, streams: Streams,
-                 samplers: dict[str, Sampler], relist_phase_s: float, status_phase_s: float) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        index: int,
+        name: str,
+        cores: float,
+        spec: KubeletSpec,
+        streams: Streams,
+        samplers: dict[str, Sampler],
+        relist_phase_s: float,
+        status_phase_s: float,
+    ) -> None:
         self.clock = clock
         self.index = index
         self.name = name

@@ -34,11 +34,25 @@ class PodWorkers:
     """
 
     def __init__(
-        self, clock: Clock, spec: KubeletSpec, runtime: RuntimeSpec, network: PodNetwork, registry: Registry, pods: PodTable,
-        client: Client, status_manager: StatusManager, events: Aggregate, streams: Streams,
-        images_of: Callable[[int], tuple[str, ...]], containers_of: Callable[[int], int], namespace_of: Callable[[int], str],
+        self,
+        clock: Clock,
+        spec: KubeletSpec,
+        runtime: RuntimeSpec,
+        network: PodNetwork,
+        registry: Registry,
+        pods: PodTable,
+        client: Client,
+        status_manager: StatusManager,
+        events: Aggregate,
+        streams: Streams,
+        images_of: Callable[[int], tuple[str, ...]],
+        containers_of: Callable[[int], int],
+        namespace_of: Callable[[int], str],
         grace_s: Callable[[int], int],
-        on_running: Callable[[], None], heard_running: Handler, heard_finished: Handler, on_gone: Callable[[int], None],
+        on_running: Callable[[], None],
+        heard_running: Handler,
+        heard_finished: Handler,
+        on_gone: Callable[[int], None],
     ) -> None:
         self._clock = clock
         self._spec = spec

@@ -20,8 +20,13 @@ class StatusManager:
     watchers of the change.
     """
 
-    def __init__(self, period_s: float, client: Client, namespace_of: Callable[[int], str],
-                 publish: Callable[[int, Handler | None, int], None]) -> None:
+    def __init__(
+        self,
+        period_s: float,
+        client: Client,
+        namespace_of: Callable[[int], str],
+        publish: Callable[[int, Handler | None, int], None],
+    ) -> None:
         self._period_s = period_s
         self._client = client
         self._namespace_of = namespace_of

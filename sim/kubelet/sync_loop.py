@@ -20,8 +20,16 @@ class Kubelets:
     names, cores: one a node. present_share: image -> share of the nodes that hold it at the start.
     """
 
-    def __init__(self, clock: Clock, spec: KubeletSpec, names: Sequence[str], cores: np.ndarray, pods: PodTable, streams: Streams,
-                 present_share: dict[str, float]) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        spec: KubeletSpec,
+        names: Sequence[str],
+        cores: np.ndarray,
+        pods: PodTable,
+        streams: Streams,
+        present_share: dict[str, float],
+    ) -> None:
         self._clock = clock
         self._spec = spec
         self._names = names
@@ -32,8 +40,11 @@ class Kubelets:
         phases = streams("kubelet.phases").random((2, len(names)))
         self._relist_phase_s = phases[0] * spec.relist_period_s
         self._status_phase_s = phases[1] * spec.status_period_s
-        self._present = {image: streams(f"images.present.{image}").random(len(names)) < share
-                         for image, share in present_share.items() if share > 0}
+        self._present = {
+            image: streams(f"images.present.{image}").random(len(names)) < share
+            for image, share in present_share.items()
+            if share > 0
+        }
         self.nodes: dict[int, Node] = {}
         self.workers: PodWorkers
         """Set once, by the wiring: workers and kubelets know each other."""
@@ -51,7 +62,15 @@ class Kubelets:
         node = self.nodes.get(index)
         if node is None:
             node = self.nodes[index] = Node(
-                self._clock, index, self._names[index], float(self._cores[index]), self._spec, self._streams, self._samplers,
-                float(self._relist_phase_s[index]), float(self._status_phase_s[index]))
+                self._clock,
+                index,
+                self._names[index],
+                float(self._cores[index]),
+                self._spec,
+                self._streams,
+                self._samplers,
+                float(self._relist_phase_s[index]),
+                float(self._status_phase_s[index]),
+            )
             node.images.update(image for image, held in self._present.items() if held[index])
         return node

@@ -25,21 +25,37 @@ def collect(cluster: Cluster, seed: int, replication: int, complete: bool) -> Ru
     series = cluster.sampler.columns()
     reasons, text = _reasons(cluster)
     return RunRecord(
-        scenario=scenario.model_dump(mode="json"), seed=seed, replication=replication, end_s=cluster.clock.now,
-        warm_up_s=scenario.warm_up_s, complete=complete, pods=cluster.pods.columns(),
-        templates=[_template(spec) for spec in load.templates], tenants=list(load.tenants),
+        scenario=scenario.model_dump(mode="json"),
+        seed=seed,
+        replication=replication,
+        end_s=cluster.clock.now,
+        warm_up_s=scenario.warm_up_s,
+        complete=complete,
+        pods=cluster.pods.columns(),
+        templates=[_template(spec) for spec in load.templates],
+        tenants=list(load.tenants),
         requests=cluster.requests.columns(),
-        request_kinds=[RequestKind(op.verb, op.resource, op.scope, client, code) for op, client, code in cluster.requests.kinds()],
-        nodes=_nodes(cluster), series=series, series_columns=[_series_column(name) for name in series if name != "time_s"],
-        resources=_resources(cluster, series), fsyncs=_fsyncs(cluster), reasons=reasons, unschedulable_text=text,
-        counters=_counters(cluster), notes=_notes(cluster),
+        request_kinds=[
+            RequestKind(op.verb, op.resource, op.scope, client, code) for op, client, code in cluster.requests.kinds()
+        ],
+        nodes=_nodes(cluster),
+        series=series,
+        series_columns=[_series_column(name) for name in series if name != "time_s"],
+        resources=_resources(cluster, series),
+        fsyncs=_fsyncs(cluster),
+        reasons=reasons,
+        unschedulable_text=text,
+        counters=_counters(cluster),
+        notes=_notes(cluster),
     )
 
 
 def _template(spec: PodSpec) -> dict[str, Any]:
     need = pod_requests(spec)
     return {
-        "namespace": spec.namespace, "cpu_millicores": need.get("cpu", 0), "memory_bytes": need.get("memory", 0),
+        "namespace": spec.namespace,
+        "cpu_millicores": need.get("cpu", 0),
+        "memory_bytes": need.get("memory", 0),
         "images": [container.image for container in (*spec.init_containers, *spec.containers)],
         "others": {name: amount for name, amount in need.items() if name not in ("cpu", "memory")},
     }
@@ -50,21 +66,27 @@ def _nodes(cluster: Cluster) -> dict[str, Any]:
     columns = cluster.pods.columns()
     begun = ~np.isnan(columns["containers_started_s"])
     table: dict[str, Any] = {
-        "name": [node.spec.name for node in cluster.nodes], "pool": [node.pool for node in cluster.nodes],
-        "zone": [node.zone for node in cluster.nodes], "pods": pods,
+        "name": [node.spec.name for node in cluster.nodes],
+        "pool": [node.pool for node in cluster.nodes],
+        "zone": [node.zone for node in cluster.nodes],
+        "pods": pods,
         "pods_started": np.bincount(columns["node"][begun], minlength=len(cluster.nodes)),
     }
     given = [dict(node.spec.allocatable) for node in cluster.nodes]
     for resource in sorted({name for amounts in given for name in amounts}):
         table[f"allocatable_{resource}"] = np.array([amounts.get(resource, 0) for amounts in given], np.int64)
-        table[f"requested_{resource}"] = pods if resource == "pods" else totals.get(resource, np.zeros(len(given), np.int64))
+        table[f"requested_{resource}"] = (
+            pods if resource == "pods" else totals.get(resource, np.zeros(len(given), np.int64))
+        )
     return table
 
 
 def _series_column(name: str) -> Column:
     subject = name.replace("_", " ")
     if name.endswith("_utilisation"):
-        return Column(name, "share", f"{subject.removesuffix(' utilisation')}: mean share of the capacity in use over the period")
+        return Column(
+            name, "share", f"{subject.removesuffix(' utilisation')}: mean share of the capacity in use over the period"
+        )
     if name.endswith("_queue"):
         return Column(name, "count", f"{subject.removesuffix(' queue')}: mean number that waited over the period")
     return Column(name, "pods", f"{subject} at the end of the period")
@@ -76,10 +98,18 @@ def _resources(cluster: Cluster, series: dict[str, np.ndarray]) -> list[Resource
     for meter in cluster.sampler.meters:
         used, waited = meter.read()
         sampled = series[f"{meter.name.replace(' ', '_')}_utilisation"]
-        stats.append(ResourceStat(
-            meter.name, meter.room, float(meter.capacity), used / elapsed / meter.capacity, float(sampled.max(initial=0.0)),
-            meter.served, waited / meter.served if meter.served else 0.0, int(np.ceil(meter.max_queue)),
-        ))
+        stats.append(
+            ResourceStat(
+                meter.name,
+                meter.room,
+                float(meter.capacity),
+                used / elapsed / meter.capacity,
+                float(sampled.max(initial=0.0)),
+                meter.served,
+                waited / meter.served if meter.served else 0.0,
+                int(np.ceil(meter.max_queue)),
+            )
+        )
     return stats + _on_nodes(cluster, elapsed)
 
 
@@ -87,8 +117,10 @@ def _on_nodes(cluster: Cluster, elapsed: float) -> list[ResourceStat]:
     """Things every node has one of, over all nodes that had work."""
     nodes = list(cluster.kubelets.nodes.values())
     kinds: dict[str, list[Meter]] = {
-        "node cores": [node.machine.meter for node in nodes], "kubelet client": [node.client_limit.meter for node in nodes],
-        "node network lock": [node.network_lock.meter for node in nodes], "node image pulls": [node.pull_lock.meter for node in nodes],
+        "node cores": [node.machine.meter for node in nodes],
+        "kubelet client": [node.client_limit.meter for node in nodes],
+        "node network lock": [node.network_lock.meter for node in nodes],
+        "node image pulls": [node.pull_lock.meter for node in nodes],
         "kubelet status manager": [node.status_lock.meter for node in nodes],
     }
     stats = []
@@ -98,10 +130,18 @@ def _on_nodes(cluster: Cluster, elapsed: float) -> list[ResourceStat]:
         read = [meter.read() for meter in meters]
         served = sum(meter.served for meter in meters)
         shares = [used / elapsed / meter.capacity for (used, _), meter in zip(read, meters, strict=True)]
-        stats.append(ResourceStat(
-            name, meters[0].room, float(sum(meter.capacity for meter in meters)), float(np.mean(shares)), float(max(shares)), served,
-            sum(waited for _, waited in read) / served if served else 0.0, int(max(np.ceil(meter.max_queue) for meter in meters)),
-        ))
+        stats.append(
+            ResourceStat(
+                name,
+                meters[0].room,
+                float(sum(meter.capacity for meter in meters)),
+                float(np.mean(shares)),
+                float(max(shares)),
+                served,
+                sum(waited for _, waited in read) / served if served else 0.0,
+                int(max(np.ceil(meter.max_queue) for meter in meters)),
+            )
+        )
     return stats
 
 
@@ -140,9 +180,13 @@ def _reasons(cluster: Cluster) -> tuple[dict[str, int], str]:
         counts[_reason(texts[template])] += 1
     asked = (columns["phase"] == Phase.WAITING) & (columns["requested_s"] <= cluster.clock.now)
     for pod in np.flatnonzero(asked).tolist():
-        counts["refused by its namespace's quota, its controller tries again" if cluster.pod_control.was_refused(pod)
-               else "its controller has not created it yet" if isnan(times["post_sent_s"][pod])
-               else "its creation is under way"] += 1
+        counts[
+            "refused by its namespace's quota, its controller tries again"
+            if cluster.pod_control.was_refused(pod)
+            else "its controller has not created it yet"
+            if isnan(times["post_sent_s"][pod])
+            else "its creation is under way"
+        ] += 1
     refused = int((columns["phase"] == Phase.REFUSED).sum())
     if refused:
         counts["refused by the API server, given up by its owner"] = refused
@@ -163,13 +207,21 @@ def _counters(cluster: Cluster) -> dict[str, int]:
     phases = np.bincount(columns["phase"], minlength=len(Phase))
     requests = cluster.requests.columns()
     return {
-        "events": cluster.clock.events, "pods": cluster.pods.rows,
-        "pods_requested": int((columns["requested_s"] <= cluster.clock.now).sum()), "pods_started": cluster.started,
+        "events": cluster.clock.events,
+        "pods": cluster.pods.rows,
+        "pods_requested": int((columns["requested_s"] <= cluster.clock.now).sum()),
+        "pods_started": cluster.started,
         **{f"pods_{phase.name.lower()}": int(phases[phase]) for phase in Phase},
-        "scheduling_attempts": cluster.scheduler.attempts, "nodes_filtered": cluster.scheduler.nodes_filtered,
-        "nodes_scored": cluster.scheduler.nodes_scored, "api_requests": int(requests["count"].sum()),
-        "etcd_puts": cluster.etcd.puts, "etcd_batches": cluster.etcd.batches, "etcd_ranges": cluster.etcd.ranges,
-        "watch_events": cluster.watch.events, "image_pulls": cluster.registry.pulls, "image_bytes": cluster.registry.sent_bytes,
+        "scheduling_attempts": cluster.scheduler.attempts,
+        "nodes_filtered": cluster.scheduler.nodes_filtered,
+        "nodes_scored": cluster.scheduler.nodes_scored,
+        "api_requests": int(requests["count"].sum()),
+        "etcd_puts": cluster.etcd.puts,
+        "etcd_batches": cluster.etcd.batches,
+        "etcd_ranges": cluster.etcd.ranges,
+        "watch_events": cluster.watch.events,
+        "image_pulls": cluster.registry.pulls,
+        "image_bytes": cluster.registry.sent_bytes,
         "creations_refused": cluster.pod_control.refused,
     }
 
@@ -178,10 +230,14 @@ def _notes(cluster: Cluster) -> list[str]:
     notes = cluster.scenario.etcd.warnings()
     load = cluster.load
     if load.refused:
-        notes.append(f"{len(load.refused)} of {load.rows_read} input rows were left out, "
-                     f"for example {load.refused[0].where}: {load.refused[0].reason}")
+        notes.append(
+            f"{len(load.refused)} of {load.rows_read} input rows were left out, "
+            f"for example {load.refused[0].where}: {load.refused[0].reason}"
+        )
     if cluster.unlisted_images:
         names = sorted(cluster.unlisted_images)
-        notes.append(f"{len(names)} images that pods name are not in the scenario's `images` "
-                     f"and were taken to be on every node, for example {names[0]}")
+        notes.append(
+            f"{len(names)} images that pods name are not in the scenario's `images` "
+            f"and were taken to be on every node, for example {names[0]}"
+        )
     return notes

@@ -49,9 +49,20 @@ class Scheduler:
     """
 
     def __init__(
-        self, clock: Clock, spec: SchedulerSpec, settings: SchedulerSettings, machine: Machine, core: Core, queue: SchedulingQueue, pods: PodTable,
-        templates: Sequence[PodSpec], replicaset_of: Callable[[int], PodSpec | None], client: Client, events: Aggregate,
-        on_bound: Callable[[int], None], delete: Callable[[Client, int], Generator[Event, Any, bool]],
+        self,
+        clock: Clock,
+        spec: SchedulerSpec,
+        settings: SchedulerSettings,
+        machine: Machine,
+        core: Core,
+        queue: SchedulingQueue,
+        pods: PodTable,
+        templates: Sequence[PodSpec],
+        replicaset_of: Callable[[int], PodSpec | None],
+        client: Client,
+        events: Aggregate,
+        on_bound: Callable[[int], None],
+        delete: Callable[[Client, int], Generator[Event, Any, bool]],
     ) -> None:
         self._clock = clock
         self._spec = spec
@@ -168,8 +179,10 @@ class Scheduler:
         self.nodes_scored += scored
         yield self._machine.work(spec.cycle_cpu_s)
         dry_runs = failure.preemption.dry_runs if failure is not None else 0
-        yield self._machine.work(filtered * spec.filter_cpu_s + scored * spec.score_cpu_s + dry_runs * spec.dry_run_cpu_s,
-                                 threads=self._settings.parallelism)
+        yield self._machine.work(
+            filtered * spec.filter_cpu_s + scored * spec.score_cpu_s + dry_runs * spec.dry_run_cpu_s,
+            threads=self._settings.parallelism,
+        )
         if ids["phase"][pod] != Phase.PENDING:  # deleted in the meantime
             self._queue.done(pod)
             return

@@ -9,9 +9,17 @@ from pathlib import Path
 from sim.base.errors import InputError, near_miss
 from sim.scheduler.configuration import load_configuration
 from sim.scheduler.core import Core
-from sim.scheduler.profiles import PROFILES, Profile
 from sim.scheduler.framework import SUCCESS, Plugin
-from sim.scheduler.queue import PreEnqueue, QueuedPod, QueueRules, SchedulingQueue, SortKey, no_scheduling_gates, priority_sort
+from sim.scheduler.profiles import PROFILES, Profile
+from sim.scheduler.queue import (
+    PreEnqueue,
+    QueuedPod,
+    QueueRules,
+    SchedulingQueue,
+    SortKey,
+    no_scheduling_gates,
+    priority_sort,
+)
 from sim.scheduler.spec import SchedulerSpec
 
 DEFAULT_SCHEDULER = "default-scheduler"
@@ -31,7 +39,9 @@ class SchedulerSettings:
     parallelism: int
 
 
-def scheduler_settings(spec: SchedulerSpec, kubernetes: str, base_dir: str, asked_for: Iterable[str]) -> SchedulerSettings:
+def scheduler_settings(
+    spec: SchedulerSpec, kubernetes: str, base_dir: str, asked_for: Iterable[str]
+) -> SchedulerSettings:
     """Resolve `spec`. kubernetes: the scenario's version. base_dir: where relative paths start.
 
     asked_for: the schedulers that the load's pods name. A file with several profiles serves the one they name; they
@@ -40,20 +50,38 @@ def scheduler_settings(spec: SchedulerSpec, kubernetes: str, base_dir: str, aske
     if spec.configuration is None:
         if spec.profile not in PROFILES:
             raise InputError(f"scheduler.profile: '{spec.profile}' is not known; {near_miss(spec.profile, PROFILES)}")
-        rules = QueueRules.for_version(kubernetes, initial_backoff_s=spec.pod_initial_backoff_s, max_backoff_s=spec.pod_max_backoff_s)
-        return SchedulerSettings(DEFAULT_SCHEDULER, PROFILES[spec.profile], spec.percentage_of_nodes_to_score, rules,
-                                 spec.qps, spec.burst, spec.parallelism)
+        rules = QueueRules.for_version(
+            kubernetes, initial_backoff_s=spec.pod_initial_backoff_s, max_backoff_s=spec.pod_max_backoff_s
+        )
+        return SchedulerSettings(
+            DEFAULT_SCHEDULER,
+            PROFILES[spec.profile],
+            spec.percentage_of_nodes_to_score,
+            rules,
+            spec.qps,
+            spec.burst,
+            spec.parallelism,
+        )
     path = Path(base_dir) / spec.configuration
     read = load_configuration(path)
     offered = [written.scheduler_name for written in read.profiles]
     wanted = sorted(set(asked_for) & set(offered))
     if len(wanted) > 1:
-        raise InputError(f"scheduler.configuration: '{path}' has the profiles {', '.join(wanted)}, and pods name all of them; "
-                         "one scheduler runs one profile here, so let the pods name one")
+        raise InputError(
+            f"scheduler.configuration: '{path}' has the profiles {', '.join(wanted)}, and pods name all of them; "
+            "one scheduler runs one profile here, so let the pods name one"
+        )
     name = wanted[0] if wanted else offered[0]
     profile = read.profile(name)
-    return SchedulerSettings(name, profile, profile.percentage_of_nodes_to_score, read.queue_rules(),
-                             read.client_qps, read.client_burst, read.parallelism)
+    return SchedulerSettings(
+        name,
+        profile,
+        profile.percentage_of_nodes_to_score,
+        read.queue_rules(),
+        read.client_qps,
+        read.client_burst,
+        read.parallelism,
+    )
 
 
 def queue_of(core: Core, settings: SchedulerSettings) -> SchedulingQueue:
@@ -62,7 +90,9 @@ def queue_of(core: Core, settings: SchedulerSettings) -> SchedulingQueue:
     profile = settings.profile
     gates = {name: _gate(core, plugins[name]) for name in profile.pre_enqueue if name != "SchedulingGates"}
     known = {"SchedulingGates": no_scheduling_gates} if "SchedulingGates" in profile.pre_enqueue else {}
-    return SchedulingQueue(settings.queue_rules, sort_key=_order(core, plugins[profile.queue_sort]), pre_enqueue={**known, **gates})
+    return SchedulingQueue(
+        settings.queue_rules, sort_key=_order(core, plugins[profile.queue_sort]), pre_enqueue={**known, **gates}
+    )
 
 
 def _order(core: Core, plugin: Plugin) -> SortKey:

@@ -25,8 +25,16 @@ class Users:
     """Plays a load: every application is asked for at its time, whatever became of those before (open loop)."""
 
     def __init__(
-        self, clock: Clock, load: Load, pods: PodTable, clients: list[Client], pod_control: PodControl,
-        deployments: DeploymentController, replicasets: ReplicaSetController, jobs: JobController, garbage: GarbageCollector,
+        self,
+        clock: Clock,
+        load: Load,
+        pods: PodTable,
+        clients: list[Client],
+        pod_control: PodControl,
+        deployments: DeploymentController,
+        replicasets: ReplicaSetController,
+        jobs: JobController,
+        garbage: GarbageCollector,
     ) -> None:
         self._clock = clock
         self._load = load

@@ -35,7 +35,10 @@ def run(monkeypatch, renew):
     if renew is not None:
         monkeypatch.setattr(sys.modules["sim.simulate"], "renew_leases", renew)
     values = {**EXACT, "horizon_s": 41, "machines": {"control-plane": {"cores": 2, "fsync_s": 0.0002}}}
-    values["apiserver"] = {**EXACT["apiserver"], "lease_cpu_s": 0.0012}  # leases and pods use 1.4 of the 2 cores: queueing matters
+    values["apiserver"] = {
+        **EXACT["apiserver"],
+        "lease_cpu_s": 0.0012,
+    }  # leases and pods use 1.4 of the 2 cores: queueing matters
     values["etcd"] = {**EXACT["etcd"], "batch_cpu_s": 0.0002}
     values["kubelet"] = {**EXACT["kubelet"], "lease_period_s": 2}
     scenario = Scenario.model_validate(values).replace({"nodes.pools.general.count": NODES})

@@ -77,20 +77,23 @@ def an_image_lost_from_a_node(cluster: Cluster) -> None:
     next(iter(cluster.kubelets.nodes.values())).images.clear()
 
 
-@pytest.mark.parametrize(("damage", "says"), [
-    (a_phase_that_is_none, "12 asked for, phases hold"),
-    (a_stage_that_ends_before_it_starts, "1 end the stage 'bind request' before it starts, the first is pod 3"),
-    (a_moment_that_has_not_come, "watched_s of 1 pods lies after the end"),
-    (an_end_of_a_pod_that_runs, "gone_s and the final phases disagree"),
-    (a_final_phase_without_an_end, "gone_s and the final phases disagree"),
-    (pods_of_both_nodes_on_one, "nodes: 1 are over their allocatable cpu, the first is general-0: 12000 of 8000"),
-    (cores_busier_than_there_are, "control-plane cores: "),
-    (a_node_busier_than_its_cores, "general-"),
-    (a_quota_released_twice, "quota tenant-1: pods used 11, live pods 12, limit 12"),
-    (a_quota_over_its_limit, "quota tenant-1: pods used 13, live pods 12, limit 12"),
-    (an_image_stored_that_was_not_sent, "images: "),
-    (an_image_lost_from_a_node, "images: "),
-])
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (a_phase_that_is_none, "12 asked for, phases hold"),
+        (a_stage_that_ends_before_it_starts, "1 end the stage 'bind request' before it starts, the first is pod 3"),
+        (a_moment_that_has_not_come, "watched_s of 1 pods lies after the end"),
+        (an_end_of_a_pod_that_runs, "gone_s and the final phases disagree"),
+        (a_final_phase_without_an_end, "gone_s and the final phases disagree"),
+        (pods_of_both_nodes_on_one, "nodes: 1 are over their allocatable cpu, the first is general-0: 12000 of 8000"),
+        (cores_busier_than_there_are, "control-plane cores: "),
+        (a_node_busier_than_its_cores, "general-"),
+        (a_quota_released_twice, "quota tenant-1: pods used 11, live pods 12, limit 12"),
+        (a_quota_over_its_limit, "quota tenant-1: pods used 13, live pods 12, limit 12"),
+        (an_image_stored_that_was_not_sent, "images: "),
+        (an_image_lost_from_a_node, "images: "),
+    ],
+)
 def test_damage_is_found(cluster: Cluster, damage: Callable[[Cluster], None], says: str) -> None:
     damage(cluster)
     with pytest.raises(InvariantError) as caught:

@@ -54,7 +54,11 @@ def test_a_scale_up_waits_for_its_controllers_client():
     sent = result.pods["post_sent_s"]
     assert sent.max() - sent.min() == pytest.approx(370 / 20, abs=0.5)
     limit = result.bottlenecks().iloc[0]
-    assert (limit["resource"], limit["verdict"], limit["stage"]) == ("replicaset-controller client", "limits", "controller")
+    assert (limit["resource"], limit["verdict"], limit["stage"]) == (
+        "replicaset-controller client",
+        "limits",
+        "controller",
+    )
     assert limit["wait_per_pod_s"] == pytest.approx((sent - 1.0).mean(), rel=0.15)
 
 
@@ -104,7 +108,11 @@ def test_a_pod_costs_exactly_its_requests():
     result = simulate(exact(kubelet__events_per_start=5), load_of((1.0, AppKind.POD, 7)), seed=1)
     assert (result.pods["phase"] == "Running").all()
     counts = {
-        ("POST", "pods"): 1, ("POST", "pods/binding"): 1, ("GET", "pods"): 2, ("PATCH", "pods/status"): 2, ("POST", "events"): 6,
+        ("POST", "pods"): 1,
+        ("POST", "pods/binding"): 1,
+        ("GET", "pods"): 2,
+        ("PATCH", "pods/status"): 2,
+        ("POST", "events"): 6,
         ("DELETE", "pods"): 0,
     }
     for (verb, resource), count in counts.items():
@@ -130,10 +138,19 @@ def test_used_core_seconds_are_the_counted_work():
     cluster = Cluster(scenario, load_of((1.0, AppKind.POD, 40), cpu_millicores=10), Streams(1))
     cluster.clock.run_until(60.0)
     used, _ = cluster.machines["control-plane"].meter.read()
-    costs = {"POST pods": 10, "POST pods/binding": 8, "GET pods": 2, "PATCH pods/status": 5, "POST events": 10, "PUT leases": 0}
+    costs = {
+        "POST pods": 10,
+        "POST pods/binding": 8,
+        "GET pods": 2,
+        "PATCH pods/status": 5,
+        "POST events": 10,
+        "PUT leases": 0,
+    }
     columns, kinds = cluster.requests.columns(), cluster.requests.kinds()
-    requests = sum(int(columns["count"][columns["kind"] == index].sum()) * costs[f"{operation.verb} {operation.resource}"]
-                   for index, (operation, _, _) in enumerate(kinds))
+    requests = sum(
+        int(columns["count"][columns["kind"] == index].sum()) * costs[f"{operation.verb} {operation.resource}"]
+        for index, (operation, _, _) in enumerate(kinds)
+    )
     etcd = cluster.etcd.batches * 1 + cluster.etcd.puts * 0.5 + cluster.etcd.ranges * 3
     work = requests + etcd + cluster.watch.events * 1 + cluster.scheduler.attempts * 4
     assert 0 <= work * MS - used + 1e-9 <= PIECE_S  # what etcd owes for less than one piece is not on the cores yet
@@ -141,7 +158,9 @@ def test_used_core_seconds_are_the_counted_work():
 
 def test_littles_law_holds_for_pods_that_start():
     """Mean number starting = arrival rate x mean time from the binding to Running, over a whole run of the quick scenario."""
-    scenario = Scenario.load("quick", {"horizon_s": 300, "sample_period_s": 0.1, "workload.rate_per_s": 5, "nodes.count": 50})
+    scenario = Scenario.load(
+        "quick", {"horizon_s": 300, "sample_period_s": 0.1, "workload.rate_per_s": 5, "nodes.count": 50}
+    )
     result = simulate(scenario)
     pods = result.pods
     inside = (pods["running_s"].fillna(300) - pods["bound_s"]).sum() / 300
@@ -149,6 +168,8 @@ def test_littles_law_holds_for_pods_that_start():
 
 
 def test_summaries_leave_out_what_was_asked_for_in_the_warm_up():
-    result = simulate(exact(warm_up_s=10), load_of((1.0, AppKind.POD, 3), (20.0, AppKind.POD, 5), cpu_millicores=10), seed=1)
+    result = simulate(
+        exact(warm_up_s=10), load_of((1.0, AppKind.POD, 3), (20.0, AppKind.POD, 5), cpu_millicores=10), seed=1
+    )
     assert len(result.pods) == 8
     assert result.summary().loc["request_to_running", "count"] == 5

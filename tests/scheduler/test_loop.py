@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.worked.scenarios import MS, exact, load_of
 
 from sim.base.errors import InputError
 from sim.scheduler.framework import PLUGINS, UNSCHEDULABLE, WAIT, Cycle, Plugin, Status
 from sim.simulate import simulate
 from sim.workload import AppKind
+from tests.worked.scenarios import MS, exact, load_of
 
 CONFIGURATION = """
 apiVersion: kubescheduler.config.k8s.io/v1
@@ -134,7 +134,10 @@ def test_a_users_queue_order(plugin, tmp_path):
 
     plugin("SmallFirst", SmallFirst)
     path = tmp_path / "scheduler.yaml"
-    path.write_text(CONFIGURATION.format(name="SmallFirst", point="queueSort", weight="").rstrip() + "\n      disabled:\n      - name: '*'\n")
+    path.write_text(
+        CONFIGURATION.format(name="SmallFirst", point="queueSort", weight="").rstrip()
+        + "\n      disabled:\n      - name: '*'\n"
+    )
     load = load_of((1.0, AppKind.POD, 5), (1.0, AppKind.POD, 5), cpu_millicores=500, priority=[0, 1])
     small = tuple(replace(c, requests=(("cpu", 100),)) for c in load.templates[0].containers)
     load = replace(load, templates=(replace(load.templates[0], containers=small), load.templates[1]))
@@ -169,10 +172,17 @@ def test_an_unknown_plugin_is_refused_by_name(tmp_path):
 def test_replicas_of_a_deployment_spread():
     """One large node and two small ones, all empty. Six bare pods all go where most is left: the large node. Six replicas
     of a Deployment are spread over the hosts by the default constraints of their ReplicaSet's pods."""
-    pools = {"large": {"count": 1, "allocatable": {"cpu": 64, "memory": "256Gi"}}, "small": {"count": 2, "allocatable": {"cpu": 8, "memory": "32Gi"}}}
+    pools = {
+        "large": {"count": 1, "allocatable": {"cpu": 64, "memory": "256Gi"}},
+        "small": {"count": 2, "allocatable": {"cpu": 8, "memory": "32Gi"}},
+    }
     scenario = exact(nodes__pools=pools)
-    bare = simulate(scenario, load_of((1.0, AppKind.POD, 6), cpu_millicores=500), seed=1).nodes.set_index("name")["pods"]
-    owned = simulate(scenario, load_of((1.0, AppKind.SERVICE, 6), cpu_millicores=500), seed=1).nodes.set_index("name")["pods"]
+    bare = simulate(scenario, load_of((1.0, AppKind.POD, 6), cpu_millicores=500), seed=1).nodes.set_index("name")[
+        "pods"
+    ]
+    owned = simulate(scenario, load_of((1.0, AppKind.SERVICE, 6), cpu_millicores=500), seed=1).nodes.set_index("name")[
+        "pods"
+    ]
     assert bare["large-0"] == 6
     assert owned.min() >= 1
     assert owned["large-0"] < 6
