@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 PLAIN_WIDTH = 140
 """Columns of tables that do not go to a terminal."""
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
 RUNS_FAILED = 1
 """Exit code when some runs of a sweep failed: their errors are rows of the result."""
 
@@ -46,7 +48,11 @@ def sweep(
     designs = asked.designs()
     if not quiet:
         _say(f"{len(designs):,} designs of {asked.cluster.name}, {asked.replications:,} replications each")
-    runs = experiments.run(asked, out, workers, on, retry_failed=retry_failed, quiet=quiet)
+    try:
+        runs = experiments.run(asked, out, workers, on, retry_failed=retry_failed, quiet=quiet)
+    except KeyboardInterrupt:
+        _say(f"Stopped: what is whole is kept in {out}; the same command goes on from there")
+        raise typer.Exit(INTERRUPTED) from None
     failed = runs.table[runs.table["status"] == "failed"]
     if not quiet:
         means = runs.values("pod_startup_p99").groupby("design", observed=True, sort=False)["value"]

@@ -139,11 +139,11 @@ def test_killed_in_the_middle_it_goes_on_and_leaves_the_same_bytes(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     broken = subprocess.Popen([sys.executable, script, tmp_path / "killed", "2"], env=environment)
     ended_by = time.monotonic() + 120
-    while len(list((tmp_path / "killed").glob("*/*/manifest.json"))) < 2 and time.monotonic() < ended_by:
+    while len(list((tmp_path / "killed").glob("scenario=*/rep=*/manifest.json"))) < 2 and time.monotonic() < ended_by:
         time.sleep(0.01)
     broken.send_signal(signal.SIGKILL)
     broken.wait()
-    kept = len(list((tmp_path / "killed").glob("*/*/manifest.json")))
+    kept = len(list((tmp_path / "killed").glob("scenario=*/rep=*/manifest.json")))
     assert 2 <= kept < 18
     for folder in ("killed", "whole"):
         subprocess.run([sys.executable, script, tmp_path / folder], env=environment, check=True)
@@ -272,6 +272,22 @@ def test_ctrl_c_keeps_what_is_whole(done, tmp_path, monkeypatch):
     assert (experiments.open(tmp_path / "out").table["status"] == "done").sum() == 2
     experiments.run(small(), tmp_path / "out", workers=0, quiet=True)
     assert contents(tmp_path / "out") == contents(done.path)
+
+
+def test_ctrl_c_on_the_command_line_ends_the_workers_and_says_how_to_go_on(tmp_path):
+    (tmp_path / "s.yaml").write_text(f"scenario: quick\naxes: {{{RATE}: {{from: 1, to: 6, step: 0.1}}}}\nreplications: 9\n")
+    command = [sys.executable, "-m", "experiments.cli", "sweep", "s.yaml", "--out", "out", "--workers", "2"]
+    process = subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+    until = time.monotonic() + 60
+    while not list(tmp_path.glob("out/scenario=*/rep=*/manifest.json")) and time.monotonic() < until:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "the same command goes on from there" in said
+    assert "Traceback" not in said
+    assert set(experiments.open(tmp_path / "out").table["status"]) == {"done", "missing"}
 
 
 def test_folders_of_something_else_are_refused(done, tmp_path):
