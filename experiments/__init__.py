@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from experiments.capacity import Capacity, find_capacity
     from experiments.compare import Comparison, compare
     from experiments.launch import run
-    from experiments.store import Runs, open  # noqa: A004
+    from experiments.store import Runs, open
     from experiments.sweep import Design, Precision, Sweep
 
 __all__ = [

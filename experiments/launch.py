@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.progress import SweepProgress
+from experiments.store import WORK as WORK_FOLDER
 from experiments.store import (
     ExperimentFolder,
     Runs,
@@ -33,7 +34,6 @@ from experiments.store import (
     write_failure,
     write_run,
 )
-from experiments.store import WORK as WORK_FOLDER
 from experiments.store import open as open_runs
 from experiments.sweep import Design, Precision, Sweep
 from sim.base.errors import InputError, KubedesError, OutputError, Problems
