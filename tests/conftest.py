@@ -8,6 +8,9 @@ import pytest
 
 from experiments.validate.truth import shared_folder
 
+pytest_plugins = ["pytester"]
+"""The gate's tests run tests of tests."""
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Compile the kernels in the parent: workers that compile at the same time would race for the cache's files."""

@@ -66,14 +66,23 @@ def fire(event: Event, value: Any = None) -> None:
 
 
 class Alarm:
-    """An event that only calls back: what the loop needs of a SimPy event, at a third of its cost."""
+    """What only calls back: all that the loop needs of an event, at a fraction of its cost. Nobody waits for it."""
 
-    __slots__ = ("callbacks",)
-    _ok = True
+    __slots__ = ("action",)
+    _ok = True  # for SimPy's own loop
     _value = None
 
     def __init__(self, action: Callable[[Alarm], None]) -> None:
-        self.callbacks: list[Callable[[Alarm], None]] | None = [action]
+        self.action = action
+
+    @property
+    def callbacks(self) -> list[Callable[[Alarm], None]]:
+        """As SimPy's own loop asks for them."""
+        return [self.action]
+
+    @callbacks.setter
+    def callbacks(self, value: None) -> None:
+        """SimPy's own loop takes the callbacks of what has happened away."""
 
 
 def when(event: Event, action: Callable[[Event], None]) -> None:
@@ -118,12 +127,15 @@ class Clock(simpy.Environment):
         try:
             while queue and queue[0][0] <= end_s:
                 self._now, _, _, event = heappop(queue)
-                callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]
                 count += 1
-                for callback in callbacks:
-                    callback(event)
-                if not event._ok and not hasattr(event, "_defused"):
-                    raise event._value
+                if event.__class__ is Alarm:
+                    event.action(event)  # type: ignore[attr-defined]
+                else:
+                    callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]
+                    for callback in callbacks:
+                        callback(event)
+                    if not event._ok and not hasattr(event, "_defused"):
+                        raise event._value
                 if count == PROGRESS_EVERY:
                     self.events += count
                     count = 0

@@ -7,9 +7,9 @@ from heapq import heappop, heappush
 from math import ceil
 from typing import Any
 
-from simpy.events import Event
+from simpy.events import AnyOf, Event
 
-from sim.engine.clock import Clock
+from sim.engine.clock import Clock, fire
 from sim.etcd.errors import NO_LEASE, OK
 from sim.etcd.store import Etcd
 
@@ -44,6 +44,8 @@ class LeaseTable:
         self._heap: list[tuple[float, int]] = []
         self._next = 0
         self._watching = False
+        self._earlier: Event | None = None
+        """Fires when a lease has come that ends before all that are slept for."""
         spec = etcd.spec
         self.minimum_ttl_s = float(ceil(1.5 * spec.election_ticks * spec.heartbeat_s))
         """Shorter ones are made this long: one and a half elections, in whole seconds."""
@@ -101,12 +103,19 @@ class LeaseTable:
         if not self._watching:
             self._watching = True
             self._clock.start(self._expire())
+        elif self._heap[0][1] == lease and self._earlier is not None:
+            earlier, self._earlier = self._earlier, None
+            fire(earlier)
 
     def _expire(self) -> Generator[Event, Any, None]:
         """Process: looks every `EXPIRY_PERIOD_S`, and sleeps until the first lease can be due."""
         while self._heap:
             periods = max(1, ceil((self._heap[0][0] - self._clock._now) / EXPIRY_PERIOD_S - 1e-9))
-            yield self._clock.timeout(periods * EXPIRY_PERIOD_S)
+            self._earlier = Event(self._clock)
+            yield AnyOf(self._clock, [self._earlier, self._clock.timeout(periods * EXPIRY_PERIOD_S)])
+            if self._earlier is None:
+                continue  # look again how long to sleep
+            self._earlier = None
             due: list[int] = []
             if self._etcd.leader >= 0:
                 while self._heap and self._heap[0][0] <= self._clock._now and len(due) < REVOKES_PER_PERIOD:

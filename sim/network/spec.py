@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from ipaddress import IPv4Network
 from typing import Annotated, Any
 
@@ -30,6 +31,12 @@ def _ipv4_network(text: str) -> str:
 
 
 NetworkText = Annotated[str, AfterValidator(_ipv4_network)]
+
+
+@cache
+def _network(text: str) -> IPv4Network:
+    """Asked for at every pod, and the same each time."""
+    return IPv4Network(text)
 
 
 class NetworkSpec(Spec):
@@ -86,7 +93,7 @@ class NetworkSpec(Spec):
 
     @property
     def pods(self) -> IPv4Network:
-        return IPv4Network(self.pod_range)
+        return _network(self.pod_range)
 
     def check(self, path: str, nodes: int, problems: Problems) -> None:
         """Add what cannot be on a cluster of `nodes` nodes."""
