@@ -106,7 +106,7 @@ class Machine:
 
     def stretch(self) -> float:
         """Seconds that one core second of a thread takes at the present load."""
-        return max(1.0, self._threads / self.cores) / self._speed
+        return 1.0 / (self._rate * self._speed)
 
     def _add(self, cpu_s: float, threads: int, event: Event | None) -> None:
         # `_advance` and `_share`, written out: this is half of all that a run does

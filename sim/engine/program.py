@@ -83,7 +83,8 @@ class Program:
 
         It goes on the cores in pieces of `PIECE_S` or more: an event a piece, not one for each crumb.
         """
-        cpu_s += self._rouse(at_s)
+        if at_s > self._idle_since_s:  # else a thread comes to it by itself
+            cpu_s += self._rouse(at_s)
         if self._factor is not None:
             cpu_s *= self._factor()
         self.cpu_s += cpu_s
@@ -92,7 +93,9 @@ class Program:
             self.machine.load(self._owed_s)
             self._owed_s = 0.0
         took_s = cpu_s * self.machine.stretch()
-        self._idle_since_s = max(self._idle_since_s, at_s + took_s)
+        ends_s = at_s + took_s
+        if ends_s > self._idle_since_s:
+            self._idle_since_s = ends_s
         return took_s
 
     def _rouse(self, at_s: float) -> float:

@@ -28,7 +28,7 @@ class Semaphore:
         if self._free == 0:
             return False
         self._free -= 1
-        self._note()
+        self.meter.level(self.meter.capacity - self._free, 0)  # while units are free nobody waits
         return True
 
     def acquire(self) -> Event:
@@ -51,6 +51,9 @@ class Semaphore:
         """Give units back; those who wait longest get them at once."""
         self.meter.served += count
         self._free += count
+        if not self._waiting:
+            self.meter.level(self.meter.capacity - self._free, 0)
+            return
         while self._waiting and self._free:
             self._free -= 1
             self._ready.append(self._waiting.popleft())
