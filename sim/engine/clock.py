@@ -129,7 +129,7 @@ class Clock(simpy.Environment):
                 self._now, _, _, event = heappop(queue)
                 count += 1
                 if event.__class__ is Alarm:
-                    event.action(event)  # type: ignore[attr-defined]
+                    event.action(event)
                 else:
                     callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]
                     for callback in callbacks:
