@@ -20,7 +20,7 @@ from sim.engine.clock import Alarm, Clock
 SHORTEST_TICK_S = 0.01
 """About the time of a few writes, so that others hardly notice that a tick's requests come together."""
 LONGEST_TICK_S = 0.1
-REQUESTS_PER_TICK = 10
+REQUESTS_PER_TICK = 5
 """Where requests are rare a tick is as long as it takes for this many to fall due, within the bounds above."""
 
 
