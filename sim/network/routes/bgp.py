@@ -32,7 +32,6 @@ class BgpSpec(Spec):
     )
     reflectors: int = param(2, "route reflectors, where the topology has them", ge=1, le=64)
     connect_delay_s: float = param(2.0, "before a session is first tried", source=TEMPLATE, ge=0, le=3600)
-    connect_retry_s: float = param(5.0, "before a failed session is tried again", source=TEMPLATE, gt=0, le=3600)
     hold_s: float = param(
         240.0,
         "silence after which a peer is dead; keepalives come every third of it",

@@ -25,9 +25,6 @@ class KubeProxySpec(Spec):
     min_sync_period_s: float = param(
         1.0, "least time between two syncs", source="Kubernetes, kube-proxy default", ge=0, le=3600
     )
-    sync_period_s: float = param(
-        30.0, "a full sync at least this often", source="Kubernetes, kube-proxy default", gt=0, le=86400
-    )
     rules_per_service: int = param(
         4,
         "rules of a service with one endpoint",
