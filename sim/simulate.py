@@ -216,7 +216,7 @@ class Cluster:
         machine = self.machines[spec.machine]
 
         def client(name: str) -> Client:
-            return self._client(f"system:controller:{name}", spec.qps, spec.burst, f"{name} client", "controllers")
+            return self._client(f"system:serviceaccount:kube-system:{name}", spec.qps, spec.burst, f"{name} client", "controllers")
 
         self.pod_control = PodControl(
             clock,

@@ -13,6 +13,7 @@ from typing import Any
 
 from simpy.events import Event
 
+from sim.apiserver.identity import Identity, as_identity
 from sim.apiserver.pipeline import ApiServer
 from sim.apiserver.request import RENEW_LEASE, Operation
 from sim.engine.clock import Alarm, Clock
@@ -27,10 +28,10 @@ REQUESTS_PER_TICK = 5
 class Aggregate:
     """Requests counted up by `add` and sent together a tick later; what is refused goes again after Retry-After."""
 
-    def __init__(self, clock: Clock, server: ApiServer, user: str, tick_s: float = LONGEST_TICK_S) -> None:
+    def __init__(self, clock: Clock, server: ApiServer, user: Identity | str, tick_s: float = LONGEST_TICK_S) -> None:
         self._clock = clock
         self._server = server
-        self._user = user
+        self._user = as_identity(user)
         self._tick_s = tick_s
         self._due: dict[Operation, int] = {}
         self._armed = False

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sim.apiserver.identity import Identity
+
 
 @dataclass(frozen=True, slots=True)
 class Role:
@@ -38,10 +40,10 @@ COMPONENT_ROLES = (
             {("GET", "pods"), ("PATCH", "pods/status"), ("DELETE", "pods"), ("PUT", "leases"), ("POST", "events")}
         ),
     ),
-    Role("system:controller:deployment-controller", frozenset({("POST", "replicasets")})),
-    Role("system:controller:replicaset-controller", frozenset({("POST", "pods"), ("DELETE", "pods")})),
-    Role("system:controller:job-controller", frozenset({("POST", "pods"), ("DELETE", "pods")})),
-    Role("system:controller:generic-garbage-collector", frozenset({("DELETE", "pods")})),
+    Role("system:serviceaccount:kube-system:deployment-controller", frozenset({("POST", "replicasets")})),
+    Role("system:serviceaccount:kube-system:replicaset-controller", frozenset({("POST", "pods"), ("DELETE", "pods")})),
+    Role("system:serviceaccount:kube-system:job-controller", frozenset({("POST", "pods"), ("DELETE", "pods")})),
+    Role("system:serviceaccount:kube-system:generic-garbage-collector", frozenset({("DELETE", "pods")})),
 )
 EDIT = Role("edit", frozenset({("*", "deployments"), ("*", "jobs"), ("*", "pods")}))
 
@@ -58,9 +60,9 @@ class Rbac:
         self._cluster = cluster_role_bindings
         self._namespaced = role_bindings_per_namespace
         self._tenant_of = tenant_of
-        self._known: dict[tuple[str, str, str, str], tuple[bool, int]] = {}
+        self._known: dict[tuple[Identity, str, str, str], tuple[bool, int]] = {}
 
-    def decide(self, user: str, verb: str, resource: str, namespace: str) -> tuple[bool, int]:
+    def decide(self, user: Identity, verb: str, resource: str, namespace: str) -> tuple[bool, int]:
         """(allowed, bindings walked)."""
         asked = (user, verb, resource, namespace)
         known = self._known.get(asked)
@@ -68,11 +70,11 @@ class Rbac:
             known = self._known[asked] = self._walk(user, verb, resource, namespace)
         return known
 
-    def _walk(self, user: str, verb: str, resource: str, namespace: str) -> tuple[bool, int]:
+    def _walk(self, user: Identity, verb: str, resource: str, namespace: str) -> tuple[bool, int]:
         for walked, role in enumerate(COMPONENT_ROLES, start=1):
-            if role.name == user and role.allows(verb, resource):
+            if role.name == user.name and role.allows(verb, resource):
                 return True, walked
         walked = max(self._cluster, len(COMPONENT_ROLES))
-        if self._tenant_of.get(namespace) == user and self._namespaced and EDIT.allows(verb, resource):
+        if self._tenant_of.get(namespace) == user.name and self._namespaced and EDIT.allows(verb, resource):
             return True, walked + self._namespaced
         return False, walked + self._namespaced

@@ -7,6 +7,7 @@ from typing import Any
 
 from simpy.events import Event
 
+from sim.apiserver.identity import Identity, as_identity
 from sim.apiserver.pipeline import ApiServer
 from sim.apiserver.request import Operation
 from sim.engine.clock import Clock
@@ -22,13 +23,13 @@ class Client:
     __slots__ = ("_clock", "_limit", "_retry_after_s", "_server", "user")
 
     def __init__(
-        self, clock: Clock, server: ApiServer, user: str, limit: TokenBucket | None, retry_after_s: float
+        self, clock: Clock, server: ApiServer, user: Identity | str, limit: TokenBucket | None, retry_after_s: float
     ) -> None:
         self._clock = clock
         self._server = server
         self._limit = limit
         self._retry_after_s = retry_after_s
-        self.user = user
+        self.user = as_identity(user)
 
     def turn(self) -> Generator[Event, Any, None]:
         """Wait for the client's own rate limit."""

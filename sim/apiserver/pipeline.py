@@ -11,6 +11,7 @@ from simpy.events import Event
 from sim.apiserver.authentication import request_cpu_s
 from sim.apiserver.authorization import Rbac
 from sim.apiserver.flow_control import MaxInFlight
+from sim.apiserver.identity import Identity
 from sim.apiserver.quota import Quota
 from sim.apiserver.request import Operation
 from sim.apiserver.request_log import RequestLog
@@ -48,21 +49,21 @@ class ApiServer:
         """Namespaces that have a ResourceQuota."""
 
     def serve(
-        self, operation: Operation, user: str, namespace: str, charge: dict[str, int] | None = None
+        self, operation: Operation, user: Identity, namespace: str, charge: dict[str, int] | None = None
     ) -> Generator[Event, Any, int]:
         """One request of `user`. charge: what a new pod counts against its namespace's quota."""
         arrived_s = self._clock._now
         seats = self.flow_control.seats(operation.mutating)
         if not seats.try_acquire():
             yield self._machine.work(self._authenticate_cpu_s)
-            self._log.add(operation, user, 429, arrived_s)
+            self._log.add(operation, user.name, 429, arrived_s)
             return 429
         code = yield from self._seated(operation, user, namespace, charge)
         seats.release()
-        self._log.add(operation, user, code, arrived_s)
+        self._log.add(operation, user.name, code, arrived_s)
         return code
 
-    def serve_many(self, operation: Operation, user: str, count: int, over_s: float) -> Generator[Event, Any, int]:
+    def serve_many(self, operation: Operation, user: Identity, count: int, over_s: float) -> Generator[Event, Any, int]:
         """`count` alike requests of components that come evenly over `over_s`, as one piece of work; returns how many were served.
 
         As many go on side by side as their work needs to keep up, which is also the number of seats they hold; where fewer
@@ -77,7 +78,7 @@ class ApiServer:
         served = count * taken // abreast
         if served < count:
             self._machine.load((count - served) * self._authenticate_cpu_s)
-            self._log.add(operation, user, 429, arrived_s, count - served)
+            self._log.add(operation, user.name, 429, arrived_s, count - served)
         if served:
             yield self._machine.work(served * cost_s, threads=taken)
             each_s = (self._clock._now - arrived_s) * taken / served
@@ -91,7 +92,7 @@ class ApiServer:
                     keys=served * operation.keys,
                     size_bytes=served * operation.writes * self._etcd.object_bytes(operation.resource),
                 )
-            self._log.add(operation, user, 500 if error else _done(operation), stored_s - each_s, served)
+            self._log.add(operation, user.name, 500 if error else _done(operation), stored_s - each_s, served)
             if error:
                 served = 0
         if taken:
@@ -103,7 +104,7 @@ class ApiServer:
         return self._authenticate_cpu_s + bindings_walked * self._spec.authorization.binding_cpu_s + own
 
     def _seated(
-        self, operation: Operation, user: str, namespace: str, charge: dict[str, int] | None
+        self, operation: Operation, user: Identity, namespace: str, charge: dict[str, int] | None
     ) -> Generator[Event, Any, int]:
         allowed, walked = self._rbac.decide(user, operation.verb, operation.resource, namespace)
         if not allowed:

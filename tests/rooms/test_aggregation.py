@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from sim.apiserver.identity import identity
 from sim.apiserver.request import RENEW_LEASE
 from sim.scenario import Scenario
 from sim.simulate import Cluster, Streams
@@ -22,7 +23,7 @@ def renew_one_by_one(clock, server, nodes, period_s):
     def node(phase_s):
         yield clock.timeout(phase_s)
         while True:
-            clock.start(server.serve(RENEW_LEASE, "system:node", ""))
+            clock.start(server.serve(RENEW_LEASE, identity("system:node"), ""))
             yield clock.timeout(period_s)
 
     for index in range(nodes):
