@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from experiments.capacity import Capacity, find_capacity
     from experiments.compare import Comparison, compare
     from experiments.launch import run
+    from experiments.sensitivity import Sensitivity, sensitivity
     from experiments.store import Runs, open
     from experiments.sweep import Design, Precision, Sweep
 
@@ -25,11 +26,13 @@ __all__ = [
     "Design",
     "Precision",
     "Runs",
+    "Sensitivity",
     "Sweep",
     "compare",
     "find_capacity",
     "open",
     "run",
+    "sensitivity",
 ]
 
 _HOMES = {
@@ -38,11 +41,13 @@ _HOMES = {
     "Design": "sweep",
     "Precision": "sweep",
     "Runs": "store",
+    "Sensitivity": "sensitivity",
     "Sweep": "sweep",
     "compare": "compare",
     "find_capacity": "capacity",
     "open": "store",
     "run": "launch",
+    "sensitivity": "sensitivity",
 }
 """Public name → the module that has it."""
 

@@ -1,4 +1,4 @@
-"""The commands `sweep`, `compare` and `capacity`."""
+"""The commands `sweep`, `compare`, `capacity`, `sensitivity` and `report`."""
 
 from __future__ import annotations
 
@@ -29,6 +29,9 @@ Sets = Annotated[
     list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Put a value over the scenario's. Repeatable.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print no progress and no tables.")]
+Report = Annotated[
+    Path | None, typer.Option("--report", metavar="FILE", help="Write a page, .html to read or .md for a pull request.")
+]
 
 
 @app.command()
@@ -71,6 +74,7 @@ def compare(
     b: Annotated[str, typer.Argument(metavar="B", help="What is compared with A.")],
     everything: Annotated[bool, typer.Option("--all", help="Show figures without a clear difference too.")] = False,
     confidence: Annotated[float, typer.Option(min=0.5, max=0.9999, help="Of the intervals and verdicts.")] = 0.95,
+    report: Report = None,
 ) -> None:
     """Say what is better or worse in B than in A, how surely, and why."""
     import experiments
@@ -100,6 +104,7 @@ def compare(
           _number(row.b_wait_per_pod_s), str(row.a_verdict), str(row.b_verdict)) for row in queues.itertuples()],
     )
     _say(found.why())
+    _write_report(found, report)
 
 
 @app.command()
@@ -143,6 +148,66 @@ def capacity(
         names = [str(given.metric) for given in answer.slos]
         _show(f"Values of {find} that were tried", ("value", "verdict", "runs", *names), _tried(answer.levels, names))
     _say(answer.sentence())
+
+
+@app.command()
+def sensitivity(
+    scenario: Annotated[str, typer.Argument(metavar="SCENARIO", help="Name of a scenario, or a file's path.")],
+    vary: Annotated[
+        list[str],
+        typer.Option(metavar="PATH=LOW..HIGH", help="Or PATH=xK: from 1/K to K times. PATH may hold *, or be `unverified`. Repeatable."),
+    ],
+    metric: Annotated[str, typer.Option(help="What is looked at, with its statistic.")] = "pod_startup_p99",
+    method: Annotated[str, typer.Option(help="one-at-a-time, morris or sobol.")] = "one-at-a-time",
+    replications: Annotated[int, typer.Option(min=1, help="Of every design.")] = 3,
+    trajectories: Annotated[int, typer.Option(help="Of morris: (factors + 1) designs each.")] = 10,
+    samples: Annotated[int, typer.Option(help="Of sobol, a power of two: (factors + 2) designs each.")] = 64,
+    sets: Sets = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep the runs here; the same question goes on there.")] = None,
+    workers: Workers = None,
+    on: On = None,
+    report: Report = None,
+    quiet: Quiet = False,
+) -> None:
+    """Find which numbers of a scenario a metric depends on."""
+    import experiments
+    from experiments.sensitivity import folder_for, read_factors
+    from sim.scenario import Scenario
+
+    asked: Any = method
+    found = experiments.sensitivity(
+        Scenario.load(scenario, sets or []), read_factors(vary), metric, out or folder_for(scenario, metric), method=asked,
+        replications=replications, trajectories=trajectories, samples=samples, workers=workers, on=on, quiet=quiet,
+    )
+    if not quiet:
+        columns = [name for name in found.table.columns if name not in ("unit", "weight")]
+        rows = [[str(row["path"]), *(_number(row[name]) for name in columns[1:])] for _, row in found.table.head(20).iterrows()]
+        _show(f"{metric} in {found.metric.unit}", columns, rows)
+    _say(found.sentence())
+    _write_report(found, report)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Results folder of a run or a sweep.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where to: .html to read or .md for a pull request. Default: report.html in DIR.")
+    ] = None,
+) -> None:
+    """Write the report of a run or a sweep that was kept."""
+    import experiments
+    from experiments.store import EXPERIMENT
+    from sim.result.result import Result
+
+    what: Any = experiments.open(folder) if (folder / EXPERIMENT).exists() else Result.load(folder)
+    _write_report(what, out or folder / "report.html")
+
+
+def _write_report(what: Any, path: Path | None) -> None:
+    if path is not None:
+        from experiments.report import write_report
+
+        _say(f"Open {write_report(what, path)}")
 
 
 def _tried(levels: pd.DataFrame, names: Sequence[str]) -> list[tuple[str, ...]]:

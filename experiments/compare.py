@@ -23,6 +23,7 @@ from experiments.store import EXPERIMENT, Runs
 from experiments.store import open as open_runs
 from sim.base.errors import InputError, Problems, near_miss
 from sim.result.bottlenecks import seconds_text
+from sim.result.quantiles import quantiles
 from sim.result.result import Result
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class Side:
     summary: Mapping[Key, pd.DataFrame]
     stages: Mapping[Key, pd.DataFrame]
     bottlenecks: Mapping[Key, pd.DataFrame]
+    startup_s: Mapping[Key, np.ndarray]
+    """Start-up times of the measured pods that were seen running."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,8 @@ class Comparison:
 
     explains_s: what its waiting can explain of the difference at most, see `critical_path_share` of `Result.bottlenecks`.
     """
+    startup: pd.DataFrame
+    """Start-up times as quantiles: one row a share of pods, both means over the runs with their intervals."""
 
     def changes(self) -> pd.DataFrame:
         """The rows of `table` that are better, worse or different beyond doubt."""
@@ -163,6 +168,7 @@ def compare(a: Any, b: Any, confidence: float = CONFIDENCE) -> Comparison:
         _metrics(first, second, keys, differ, confidence),
         _stages(first, second, keys, differ, confidence),
         _resources(first, second, keys),
+        _startup(first, second, keys, confidence),
     )
 
 
@@ -208,7 +214,15 @@ def _of_runs(runs: Runs, design: str | None) -> Side:
     if not summary:
         raise InputError(f"{runs.path}: no run of {design or names[0]} ended well; see its errors in experiments.open(…).table")
     label = str(design or (names[0] if names[0] != "as given" else runs.path.name))
-    return Side(label, summary, stages, bottlenecks)
+    return Side(label, summary, stages, bottlenecks, _startups_of_runs(runs, wanted))
+
+
+def _startups_of_runs(runs: Runs, designs: list[str] | None) -> dict[Key, np.ndarray]:
+    pods = runs.read("pods", ["measured", "startup_s"], designs)
+    pods = pods[pods["measured"].astype(bool) & pods["startup_s"].notna()]
+    found = {int(str(rep)): part.to_numpy(np.float64) for rep, part in pods.groupby("rep")["startup_s"]}
+    seed = int(runs.about["seed"])
+    return {(seed, int(rep)): found.get(int(rep), np.zeros(0)) for rep in runs.table["rep"].unique()}
 
 
 def _by_run(runs: Runs, table: str, designs: list[str] | None) -> dict[Key, pd.DataFrame]:
@@ -226,7 +240,13 @@ def _of_results(results: Sequence[Result], label: str) -> Side:
         {key: result.summary().reset_index() for key, result in zip(keys, results, strict=True)},
         {key: result.stages() for key, result in zip(keys, results, strict=True)},
         {key: result.bottlenecks().reset_index() for key, result in zip(keys, results, strict=True)},
+        {key: _startup_of(result) for key, result in zip(keys, results, strict=True)},
     )
+
+
+def _startup_of(result: Result) -> np.ndarray:
+    pods = result.pods
+    return pods.loc[pods["measured"].astype(bool) & pods["startup_s"].notna(), "startup_s"].to_numpy(np.float64)
 
 
 def _column(tables: Mapping[Key, pd.DataFrame], keys: Sequence[Key], label: str, row: str, column: str) -> np.ndarray:
@@ -344,6 +364,22 @@ def _resources(a: Side, b: Side, keys: tuple[list[Key], list[Key]]) -> pd.DataFr
     # of two that explain the same the busier comes first: a lock held while its holder waits is only a shadow
     rows.sort(key=lambda row: (-float(f"{abs(row['explains_s']):.3g}"), -row["_busiest"], row["resource"]))
     return pd.DataFrame(rows, columns=columns)
+
+
+SHARES = (*np.linspace(0, 0.95, 96).round(2).tolist(), *np.linspace(0.955, 1, 10).round(4).tolist())
+"""Of the pods, at which start-up times are compared; more of them where few are slow."""
+
+
+def _startup(a: Side, b: Side, keys: tuple[list[Key], list[Key]], confidence: float) -> pd.DataFrame:
+    import pandas as pd
+
+    columns: dict[str, Any] = {"share": SHARES}
+    for letter, tables, of in (("a", a.startup_s, keys[0]), ("b", b.startup_s, keys[1])):
+        known = [quantiles(tables[key], SHARES) for key in of if len(tables.get(key, ()))]
+        intervals = [mean_interval([row[i] for row in known], confidence) for i in range(len(SHARES))]
+        columns |= {letter: [i.value for i in intervals], f"{letter}_low": [i.low for i in intervals],
+                    f"{letter}_high": [i.high for i in intervals]}
+    return pd.DataFrame(columns)
 
 
 _OF_RESOURCES = {"utilisation": "utilisation", "wait_per_pod_s": "wait_per_pod_s", "critical_path_share": "share", "rank": "rank"}

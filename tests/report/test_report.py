@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from experiments.report import render, write_report
-from experiments.report.page import DRAWINGS, unverified_parameters
+from experiments.report.run import DRAWINGS, unverified_parameters
 from sim.base.errors import OutputError
 from sim.base.paths import format_path
 from sim.base.spec_tree import parameters
