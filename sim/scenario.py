@@ -242,6 +242,7 @@ def _check_machines(scenario: Scenario, problems: Problems) -> None:
         "apiserver.machine": scenario.apiserver.machine,
         "controllers.machine": scenario.controllers.machine,
         "scheduler.machine": scenario.scheduler.machine,
+        **({"kubelet.hollow_on": scenario.kubelet.hollow_on} if scenario.kubelet.hollow_on else {}),
         **{f"etcd.machines[{i}]": name for i, name in enumerate(scenario.etcd.machines)},
         **{f"etcd.groups.{group}.machines[{i}]": name for group, spec in scenario.etcd.groups.items()
            for i, name in enumerate(spec.machines)},
@@ -279,7 +280,7 @@ def _check_faults(scenario: Scenario, problems: Problems) -> None:
 _CHECKS: tuple[tuple[tuple[str, ...], Callable[[Scenario, Problems], None]], ...] = (
     (("horizon_s", "warm_up_s", "sample_period_s"), _check_times),
     (("nodes", "workload"), _check_nodes),
-    (("machines", "apiserver", "etcd", "controllers", "scheduler"), _check_machines),
+    (("machines", "apiserver", "etcd", "controllers", "scheduler", "kubelet"), _check_machines),
     (("scheduler",), _check_profile),
     (("tenants",), _check_tenants),
     (("images",), _check_images),

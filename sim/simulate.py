@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from math import inf, isnan
+from typing import Any
 
 import numpy as np
 
@@ -18,8 +20,8 @@ from sim.apiserver.client import Client
 from sim.apiserver.pipeline import ApiServer
 from sim.apiserver.quota import Quota
 from sim.apiserver.request_log import RequestLog
-from sim.apiserver.watch import WatchHub
-from sim.base.rand import Streams
+from sim.apiserver.watch import Handler, WatchHub
+from sim.base.rand import Constant, Sampler, Streams
 from sim.controllers.deployment import DeploymentController
 from sim.controllers.garbage_collector import GarbageCollector
 from sim.controllers.job import JobController
@@ -31,6 +33,7 @@ from sim.engine.clock import Clock
 from sim.engine.interrupt import deferred_interrupt
 from sim.engine.machine import Machine
 from sim.engine.meter import Meter
+from sim.engine.program import Program
 from sim.engine.sampler import MeterSampler
 from sim.engine.token_bucket import TokenBucket
 from sim.etcd.router import MAIN, EtcdRouter, etcd_groups
@@ -160,6 +163,9 @@ class Cluster:
             name: Machine(clock, f"{name} cores", self._room_of(name), spec.cores, spec.speed)
             for name, spec in scenario.machines.items()
         }
+        self._streams = streams
+        self.programs: dict[str, Program] = {}
+        """Components that pay for wake-ups, by name; see `ProgramSpec`."""
         self.etcd_groups = etcd_groups(
             clock,
             scenario.etcd,
@@ -172,6 +178,7 @@ class Cluster:
         self._wire_controllers()
         self._wire_kubelets(streams)
         self._wire_scheduler(streams)
+        self._wire_watches()
         self._wire_faults(streams)
         users = [self._client(tenant) for tenant in load.tenants]
         self.users = Users(
@@ -189,7 +196,7 @@ class Cluster:
     def _wire_api_server(self) -> None:
         scenario, clock = self.scenario, self.clock
         spec = scenario.apiserver
-        machine = self.machines[spec.machine]
+        machine = self._program("kube-apiserver", spec.machine)
         owner = {namespace: tenant.name for tenant in self.tenants for namespace in tenant.namespaces}
         owner.update(self.load.owners())
         rbac = Rbac(spec.authorization.cluster_role_bindings, spec.authorization.role_bindings_per_namespace, owner)
@@ -202,8 +209,17 @@ class Cluster:
                 for name, amount in {**hard.get(namespace, {}), **dict(limits)}.items()
             }
         self.api.quotas = {namespace: Quota(limits) for namespace, limits in hard.items()}
-        self.watch = WatchHub(clock, machine, spec.watch_event_cpu_s, spec.watch_latency_s, watchers=len(POD_WATCHERS))
+        self.watch = WatchHub(clock, machine, spec.watch_event_cpu_s, spec.watch_latency_s)
         self.node_events = Aggregate(clock, self.api, "system:node")
+
+    def _program(self, component: str, machine: str) -> Any:
+        """The cores of `machine` as one component has them: a program of its own where programs cost something."""
+        spec, cores = self.scenario.machines[machine].programs, self.machines[machine]
+        if spec.free:
+            return cores
+        draw = None if spec.cpu_factor == Constant(value=1.0) else Sampler(spec.cpu_factor, self._streams(f"{component}.cpu"))
+        program = self.programs[component] = Program(self.clock, cores, spec.wake_cpu_s, spec.spin_s, draw)
+        return program
 
     def _room_of(self, machine: str) -> str:
         """The room that a machine's cores count for: the one it serves alone, else the API server's."""
@@ -213,7 +229,7 @@ class Cluster:
 
     def _wire_controllers(self) -> None:
         spec, clock = self.scenario.controllers, self.clock
-        machine = self.machines[spec.machine]
+        machine = self._program("kube-controller-manager", spec.machine)
 
         def client(name: str) -> Client:
             return self._client(f"system:serviceaccount:kube-system:{name}", spec.qps, spec.burst, f"{name} client", "controllers")
@@ -256,7 +272,7 @@ class Cluster:
             self.clock,
             spec,
             settings,
-            self.machines[spec.machine],
+            self._program("kube-scheduler", spec.machine),
             self.core,
             self.queue,
             self.pods,
@@ -314,6 +330,7 @@ class Cluster:
             pods,
             streams,
             {name: image.present_share for name, image in scenario.images.items()},
+            self._program("hollow kubelets", spec.hollow_on) if spec.hollow_on else None,
         )
         containers = [(*template.init_containers, *template.containers) for template in load.templates]
         images = [tuple(c.image for c in of_pod if c.image in sizes) for of_pod in containers]
@@ -333,7 +350,7 @@ class Cluster:
             self.registry,
             pods,
             client,
-            StatusManager(spec.status_period_s, client, namespace_of, self.watch.publish),
+            StatusManager(spec.status_period_s, client, namespace_of, self._status_stored),
             self.node_events,
             streams,
             images_of=lambda pod: images[template_of[pod]],
@@ -341,8 +358,8 @@ class Cluster:
             namespace_of=namespace_of,
             grace_s=lambda pod: load.templates[template_of[pod]].termination_grace_s,
             on_running=self._pod_running,
-            heard_running=self._hear_running,
-            heard_finished=self._hear_finished,
+            heard_running=partial(self.watch.publish, "pods", "running"),
+            heard_finished=partial(self.watch.publish, "pods", "finished"),
             on_gone=self._pod_gone,
         )
 
@@ -355,29 +372,52 @@ class Cluster:
 
     # --- what is stored, and who hears of it
 
-    def _pod_created(self, pod: int) -> None:
-        self.watch.publish(pod, self._hear_created)
+    def _wire_watches(self) -> None:
+        """Who watches pods: the informers of the components, and the users' side, which measures the start-up."""
+        scheduler, kubelets = self.scheduler, self.kubelets
+        on_scheduler = {
+            "created": scheduler.on_created,
+            "bound": scheduler.on_bound,
+            "finished": scheduler.on_gone,
+            "deleting": scheduler.on_deleting,
+            "gone": scheduler.on_gone,
+        }
+        self.watch.watch("pods", "kube-scheduler", on_scheduler)
+        if self.load.nodes_run:
+            on_kubelet = {"bound": kubelets.on_bound, "deleting": kubelets.on_deleted}
+            self.watch.watch("pods", "kubelet", {**on_kubelet, **dict.fromkeys(ON_NODE)}, selective=True)
+        on_controllers = {
+            "created": self._controllers_hear_created,
+            "finished": self._controllers_hear_finished,
+            "deleting": self._lost,
+            "gone": self._controllers_hear_gone,
+        }
+        self.watch.watch("pods", "kube-controller-manager", on_controllers)
+        self.watch.watch("pods", "tenant", {"running": self._tenant_hears_running})
 
-    def _hear_created(self, pod: int) -> None:
-        self.scheduler.on_created(pod)
+    def _pod_created(self, pod: int) -> None:
+        self.watch.publish("pods", "created", pod)
+
+    def _controllers_hear_created(self, pod: int) -> None:
         self.garbage.on_pod_created(self.pods.ids["app"][pod], pod)
 
     def _pod_bound(self, pod: int) -> None:
-        self.watch.publish(pod, self._hear_bound, also=1)
+        self.watch.publish("pods", "bound", pod)
 
-    def _hear_bound(self, pod: int) -> None:
-        self.scheduler.on_bound(pod)
-        if self.load.nodes_run:
-            self.kubelets.on_bound(pod)
+    def _status_stored(self, pod: int, publish: Handler | None, _: int) -> None:
+        """A kubelet has patched a pod's status. publish: tells of one that others act on."""
+        if publish is None:
+            self.watch.publish("pods", "status", pod)
+        else:
+            publish(pod)
 
     def _pod_running(self) -> None:
         self.started += 1
 
-    def _hear_running(self, pod: int) -> None:
+    def _tenant_hears_running(self, pod: int) -> None:
         self.pods.times["watched_s"][pod] = self.clock.now
 
-    def _hear_finished(self, pod: int) -> None:
-        self.scheduler.on_gone(pod)
+    def _controllers_hear_finished(self, pod: int) -> None:
         self.pod_control.release(pod)
         app = self.pods.ids["app"][pod]
         if self.load.app_kind[app] == AppKind.JOB:
@@ -389,13 +429,7 @@ class Cluster:
             self.pods.ids["phase"][pod] = Phase.DELETED
             self._pod_gone(pod)
             return
-        self.watch.publish(pod, self._hear_deleting, also=1)
-
-    def _hear_deleting(self, pod: int) -> None:
-        self.scheduler.on_deleting(pod)
-        if self.load.nodes_run:
-            self.kubelets.on_deleted(pod)
-        self._lost(pod)
+        self.watch.publish("pods", "deleting", pod)
 
     def _lost(self, pod: int) -> None:
         """A pod goes by someone's will: its controller, unless it goes too, wants another in its place."""
@@ -407,10 +441,9 @@ class Cluster:
             self.jobs.on_pod_lost(app, pod)
 
     def _pod_gone(self, pod: int) -> None:
-        self.watch.publish(pod, self._hear_gone, also=1)
+        self.watch.publish("pods", "gone", pod)
 
-    def _hear_gone(self, pod: int) -> None:
-        self.scheduler.on_gone(pod)
+    def _controllers_hear_gone(self, pod: int) -> None:
         self.pod_control.release(pod)
         if isnan(self.pods.times["bound_s"][pod]):  # never bound, so never marked
             self._lost(pod)
@@ -448,5 +481,5 @@ class Cluster:
         }
 
 
-POD_WATCHERS = ("kube-scheduler", "kube-controller-manager", "tenant")
-"""Who watches all pods: their informers, and the users' side, which measures the start-up."""
+ON_NODE = ("bound", "status", "running", "finished", "deleting", "gone")
+"""Changes of pods that have a node, of which its kubelet hears."""

@@ -78,6 +78,11 @@ class Program:
         event.callbacks.append(self._done)
         return event
 
+    def load(self, cpu_s: float, threads: int = 1) -> None:
+        """Put work on the cores that nobody waits for, over `threads`."""
+        if cpu_s > 0:
+            self.work(cpu_s, threads)
+
     def owe(self, cpu_s: float, at_s: float) -> float:
         """Work that begins at `at_s` and that nobody waits for; returns how long it takes, with the wake-up.
 

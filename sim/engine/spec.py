@@ -2,8 +2,30 @@
 
 from __future__ import annotations
 
-from sim.base.rand import Dist, Lognormal
+from sim.base.rand import Constant, Dist, Lognormal
 from sim.base.spec import Spec, param
+
+
+class ProgramSpec(Spec):
+    """What the programs of a machine pay beside their work: threads that sleep when there is nothing to do.
+
+    Zero costs nothing in a run and leaves all of a program's work to the costs of its steps, as measured with one client.
+    """
+
+    wake_cpu_s: float = param(
+        0.0, "woken for a piece of work that no thread is free for: interrupt, kernel scheduler, run queue", ge=0, le=0.1
+    )
+    spin_s: float = param(
+        0.0, "a thread without work looks for some this long before it sleeps; it takes a core meanwhile", ge=0, le=0.1
+    )
+    cpu_factor: Dist = param(
+        Constant(value=1.0), "factor on each piece of work, mean 1: garbage collection, caches, interrupts"
+    )
+
+    @property
+    def free(self) -> bool:
+        """Whether programs pay nothing beside their work."""
+        return self == ProgramSpec()
 
 
 class MachineSpec(Spec):
@@ -28,3 +50,4 @@ class MachineSpec(Spec):
         "what the disk itself takes for one fdatasync of etcd's log; its CPU part is etcd.fsync_cpu_s",
         source="our measurement: etcd 3.4.23 WAL fsync, one client, virtio disk, 0.18 ms with its CPU part and a wake-up",
     )
+    programs: ProgramSpec = ProgramSpec()

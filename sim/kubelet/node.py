@@ -49,11 +49,12 @@ class Node:
         samplers: dict[str, Sampler],
         relist_phase_s: float,
         status_phase_s: float,
+        hollow_on: Machine | None = None,
     ) -> None:
         self.clock = clock
         self.index = index
         self.name = name
-        self.machine = Machine(clock, name, "kubelet", cores)
+        self.machine = hollow_on or Machine(clock, name, "kubelet", cores)
         self.client_limit = TokenBucket(clock, name, "kubelet", spec.qps, spec.burst)
         self.network_lock = Semaphore(clock, name, "network", 1)
         """The kernel's rtnl lock."""

@@ -11,6 +11,11 @@ K20 = "Kubernetes 1.20 source, kubelet defaults"
 class KubeletSpec(Spec):
     """The node agent: sync loop, pod workers, status manager, heartbeats."""
 
+    hollow_on: str | None = param(
+        None,
+        "hollow nodes, as kubemark has them: the machine of the control plane that does the work of all kubelets; "
+        "null: each on its own node",
+    )
     qps: float = param(5.0, "client requests per second", source=K20, gt=0, le=1e6)
     burst: int = param(10, "client burst", source=K20, ge=1, le=1_000_000)
     events_per_start: int = param(

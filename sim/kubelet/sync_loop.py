@@ -8,6 +8,7 @@ import numpy as np
 
 from sim.base.rand import Sampler, Streams
 from sim.engine.clock import Clock
+from sim.engine.machine import Machine
 from sim.kubelet.node import Node
 from sim.kubelet.pod_workers import PodWorkers
 from sim.kubelet.spec import KubeletSpec
@@ -17,7 +18,8 @@ from sim.state.pods import PodTable
 class Kubelets:
     """All kubelets. A node's state is made when its first pod arrives, so idle nodes cost nothing here.
 
-    names, cores: one a node. present_share: image -> share of the nodes that hold it at the start.
+    names, cores: one a node. present_share: image -> share of the nodes that hold it at the start. hollow_on: where the
+    work of all of them is done; None: each on its own cores.
     """
 
     def __init__(
@@ -29,11 +31,13 @@ class Kubelets:
         pods: PodTable,
         streams: Streams,
         present_share: dict[str, float],
+        hollow_on: Machine | None = None,
     ) -> None:
         self._clock = clock
         self._spec = spec
         self._names = names
         self._cores = cores
+        self._hollow_on = hollow_on
         self._pods = pods
         self._streams = streams
         self._samplers: dict[str, Sampler] = {}
@@ -71,6 +75,7 @@ class Kubelets:
                 self._samplers,
                 float(self._relist_phase_s[index]),
                 float(self._status_phase_s[index]),
+                self._hollow_on,
             )
             node.images.update(image for image, held in self._present.items() if held[index])
         return node
