@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sim.kernels import kernel, warmer
-from sim.network.max_min import NO_BOTTLENECK, _pop, _push, fill_all, repair
+from sim.network.max_min import NO_BOTTLENECK, SMALLEST_ROOM, _pop, _push, fill_all, link, repair, unlink
 
 HOPS = 12
 """Most resources that one flow uses: links, cores, daemons, worker threads of both hosts."""
@@ -19,6 +19,11 @@ REFRESH_EVERY = 20_000
 """Changes after which the sums of rates are taken anew, so that rounding does not pile up."""
 
 _repair = repair.fast
+
+
+def pool_size(resources: int, slots: int, hops: int) -> int:
+    """Entries of the pool of lists that `link` needs."""
+    return 2 * SMALLEST_ROOM * resources + 4 * slots * hops
 
 
 class FlowTable:
@@ -30,7 +35,11 @@ class FlowTable:
         self.load = np.zeros(resources)
         """Units of each resource in use."""
         self.level = np.full(resources, np.inf)
-        self._head = np.full(resources, -1, np.int64)
+        self._first = np.zeros(resources, np.int64)
+        self._room = np.zeros(resources, np.int64)
+        self._count = np.zeros(resources, np.int64)
+        self._end = np.zeros(1, np.int64)
+        self._members = np.zeros(0, np.int32)
         self._free: list[int] = []
         self._changes = 0
         self._touched = np.zeros(HOPS, np.int64)
@@ -57,40 +66,27 @@ class FlowTable:
         self.rate[slot] = 0.0
         self.bottleneck[slot] = NO_BOTTLENECK
         self.active[slot] = 1
-        for hop, resource in enumerate(resources):
-            entry = slot * HOPS + hop
-            first = self._head[resource]
-            self._following[entry, 0] = first
-            self._following[entry, 1] = slot
-            self._before[entry] = -1
-            if first >= 0:
-                self._before[first] = entry
-            self._head[resource] = entry
+        link(slot, self.used, self._members, self._first, self._room, self._count, self._place, self._end)
         self._seeds[0] = slot
         return slot, self._repair(1, 0)
 
     def remove(self, slot: int) -> np.ndarray:
         """The flow ends; returns the slots whose rate may have changed."""
-        touched = 0
-        for hop in range(HOPS):
-            resource = self.used[slot, hop]
-            if resource < 0:
-                break
-            entry = slot * HOPS + hop
-            before, following = self._before[entry], self._following[entry, 0]
-            if before >= 0:
-                self._following[before, 0] = following
-            else:
-                self._head[resource] = following
-            if following >= 0:
-                self._before[following] = before
-            self.load[resource] -= self.weight[slot, hop] * self.rate[slot]
-            self._touched[touched] = resource
-            touched += 1
+        touched = unlink(
+            slot,
+            self.used,
+            self.weight,
+            self.rate,
+            self.load,
+            self._members,
+            self._first,
+            self._count,
+            self._place,
+            self._touched,
+        )
         self.active[slot] = 0
         self.rate[slot] = 0.0
         self.bottleneck[slot] = NO_BOTTLENECK
-        self.used[slot] = -1
         self._free.append(slot)
         return self._repair(0, touched)
 
@@ -108,13 +104,14 @@ class FlowTable:
             self.rate,
             self.bottleneck,
             self.level,
-            self._head,
-            self._following,
-            self._before,
+            self._members,
+            self._first,
+            self._count,
             self._seeds,
             seeds,
             self._touched,
             touched,
+            self._scratch_b,
             self._scratch_i,
             self._scratch_f,
             self._changed,
@@ -133,25 +130,28 @@ class FlowTable:
 
     def _allocate(self, slots: int) -> None:
         resources = len(self.capacity)
-        self.used = np.full((slots, HOPS), -1, np.int64)
+        self.used = np.full((slots, HOPS), -1, np.int32)
         self.weight = np.zeros((slots, HOPS))
         self.limit = np.full(slots, np.inf)
         self.rate = np.zeros(slots)
         self.active = np.zeros(slots, np.uint8)
         self.bottleneck = np.full(slots, NO_BOTTLENECK, np.int64)
-        self._following = np.full((slots * HOPS, 2), -1, np.int64)
-        self._before = np.full(slots * HOPS, -1, np.int64)
+        self._place = np.zeros((slots, HOPS), np.int32)
         self._changed = np.zeros(slots, np.int64)
-        self._scratch_i = np.zeros((4, max(slots, resources)), np.int64)
+        self._scratch_b = np.zeros((3, max(slots, resources)), np.uint8)
+        self._scratch_i = np.zeros((5, max(slots, resources)), np.int64)
         self._scratch_f = np.zeros((3, max(slots, resources)))
 
     def _grow(self, slots: int) -> None:
-        names = ("used", "weight", "limit", "rate", "active", "bottleneck", "_following", "_before")
+        names = ("used", "weight", "limit", "rate", "active", "bottleneck", "_place")
         old = {name: getattr(self, name) for name in names}
         had = len(self.limit)
         self._allocate(slots)
         for name, values in old.items():
             getattr(self, name)[: len(values)] = values
+        members = np.zeros(pool_size(len(self.capacity), slots, HOPS), np.int32)
+        members[: len(self._members)] = self._members
+        self._members = members
         self._free.extend(range(slots - 1, had - 1, -1))
 
 
@@ -212,19 +212,23 @@ def run_flows(capacity, path_used, path_weight, path, limit, start_s, size, slot
     hops = path_used.shape[1]
     total = path.shape[0]
     load = np.zeros(resources)
-    used = np.full((slots, hops), -1, np.int64)
+    used = np.full((slots, hops), -1, np.int32)
     weight = np.zeros((slots, hops))
     slot_limit = np.full(slots, np.inf)
     active = np.zeros(slots, np.uint8)
     rate = np.zeros(slots)
     bottleneck = np.full(slots, -1, np.int64)
     level = np.full(resources, np.inf)
-    head = np.full(resources, -1, np.int64)
-    following = np.full((slots * hops, 2), -1, np.int64)
-    before = np.full(slots * hops, -1, np.int64)
+    members = np.zeros(2 * SMALLEST_ROOM * resources + 4 * slots * hops, np.int32)
+    first = np.zeros(resources, np.int64)
+    room = np.zeros(resources, np.int64)
+    count_of = np.zeros(resources, np.int64)
+    place = np.zeros((slots, hops), np.int32)
+    end = np.zeros(1, np.int64)
     seeds = np.zeros(1, np.int64)
     touched = np.zeros(hops, np.int64)
-    scratch_i = np.zeros((4, max(slots, resources)), np.int64)
+    scratch_b = np.zeros((3, max(slots, resources)), np.uint8)
+    scratch_i = np.zeros((5, max(slots, resources)), np.int64)
     scratch_f = np.zeros((3, max(slots, resources)))
     changed = np.zeros(slots, np.int64)
     flow_of = np.full(slots, -1, np.int64)
@@ -263,17 +267,9 @@ def run_flows(capacity, path_used, path_weight, path, limit, start_s, size, slot
             way = path[next_start]
             slot_limit[slot] = limit[next_start]
             for hop in range(hops):
-                resource = path_used[way, hop]
-                used[slot, hop] = resource
+                used[slot, hop] = path_used[way, hop]
                 weight[slot, hop] = path_weight[way, hop]
-                if resource >= 0:
-                    entry = slot * hops + hop
-                    following[entry, 0] = head[resource]
-                    following[entry, 1] = slot
-                    before[entry] = -1
-                    if head[resource] >= 0:
-                        before[head[resource]] = entry
-                    head[resource] = entry
+            link(slot, used, members, first, room, count_of, place, end)
             active[slot] = 1
             rate[slot] = 0.0
             bottleneck[slot] = -1
@@ -294,20 +290,7 @@ def run_flows(capacity, path_used, path_weight, path, limit, start_s, size, slot
             slot = heap_slot[0]
             heap_size = _pop(heap_s, heap_slot, heap_size)
             finish_s[flow_of[slot]] = now
-            for hop in range(hops):
-                resource = used[slot, hop]
-                if resource >= 0:
-                    entry = slot * hops + hop
-                    if before[entry] >= 0:
-                        following[before[entry], 0] = following[entry, 0]
-                    else:
-                        head[resource] = following[entry, 0]
-                    if following[entry, 0] >= 0:
-                        before[following[entry, 0]] = before[entry]
-                    load[resource] -= weight[slot, hop] * rate[slot]
-                    touched[touched_count] = resource
-                    touched_count += 1
-                used[slot, hop] = -1
+            touched_count = unlink(slot, used, weight, rate, load, members, first, count_of, place, touched)
             active[slot] = 0
             rate[slot] = 0.0
             bottleneck[slot] = -1
@@ -333,13 +316,14 @@ def run_flows(capacity, path_used, path_weight, path, limit, start_s, size, slot
             rate,
             bottleneck,
             level,
-            head,
-            following,
-            before,
+            members,
+            first,
+            count_of,
             seeds,
             seed_count,
             touched,
             touched_count,
+            scratch_b,
             scratch_i,
             scratch_f,
             changed,

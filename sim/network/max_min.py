@@ -5,7 +5,8 @@ byte costs on a core. Rates are max-min fair when every flow has a bottleneck: a
 rate, or its own limit. Such rates are unique, so a local repair that ends with a valid bottleneck for every flow is exact.
 
 `repair` fills anew from the lowest level up, but only the flows that the change reaches: it follows where a resource fills at another
-level than before, or fills no more.
+level than before, or fills no more. Resources with room to spare are left out at first; one that turns out too full, or that should
+have held somebody, is filled in a further pass.
 `fill_all` is the slow twin: progressive filling of everything, one resource a round.
 """
 
@@ -17,6 +18,12 @@ from sim.kernels import kernel, rule
 
 TOLERANCE = 1e-9
 NO_BOTTLENECK, OWN_LIMIT = -1, -2
+NEARLY_FULL = 0.9
+"""A resource that holds nobody, but is this full, is looked at from the start: it will often hold somebody next."""
+SMALLEST_ROOM = 4
+"""Flows that a resource's list has room for at first; it doubles."""
+_QUEUED, _OPEN, _FIXED, _SEEN = 1, 2, 3, 4
+"""A flow in a pass: joined, sharing, has its new rate; and: was so in an earlier pass."""
 
 
 def fill_all(
@@ -28,7 +35,7 @@ def fill_all(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rates and bottlenecks by progressive filling. The slow twin: no order kept, everything looked at in every round.
 
-    capacity float64[resources]; used int64[flows, hops] resources of a flow, -1 = none; weight float64[flows, hops];
+    capacity float64[resources]; used int[flows, hops] resources of a flow, -1 = none; weight float64[flows, hops];
     limit float64[flows]; active bool[flows]. Returns rate float64[flows] and bottleneck int64[flows].
     """
     flows = len(limit)
@@ -56,6 +63,79 @@ def fill_all(
                     left[used[flow, hop]] -= weight[flow, hop] * rate[flow]
         open_[chosen] = False
     return rate, bottleneck
+
+
+# --- who uses a resource: one list each, side by side in one pool
+
+
+@rule
+def _pack(members, first, room, count, end):
+    """Lay the lists out anew, each with room to double."""
+    old = members.copy()
+    position = 0
+    for resource in range(first.shape[0]):
+        start, many = first[resource], count[resource]
+        for i in range(many):
+            members[position + i] = old[start + i]
+        first[resource] = position
+        room[resource] = max(SMALLEST_ROOM, 2 * many)
+        position += room[resource]
+    end[0] = position
+
+
+@rule
+def link(flow, used, members, first, room, count, place, end):
+    """Enter a flow in the lists of its resources.
+
+    members int32[P]: the lists; first, room, count int64[R]: where a resource's list begins, how long it may get and is; place
+    int32[F, H]: a flow's position in the list of its resource; end int64[1]: what of the pool is given out. P is at least
+    2 * `SMALLEST_ROOM` * R + 4 * F * H, so that packing always makes room.
+    """
+    for hop in range(used.shape[1]):
+        resource = used[flow, hop]
+        if resource < 0:
+            break
+        many = count[resource]
+        if many == room[resource]:
+            wanted = max(SMALLEST_ROOM, 2 * many)
+            if end[0] + wanted > members.shape[0]:
+                _pack(members, first, room, count, end)
+            else:
+                start = end[0]
+                for i in range(many):
+                    members[start + i] = members[first[resource] + i]
+                first[resource] = start
+                room[resource] = wanted
+                end[0] = start + wanted
+        members[first[resource] + many] = flow
+        place[flow, hop] = many
+        count[resource] = many + 1
+
+
+@rule
+def unlink(flow, used, weight, rate, load, members, first, count, place, touched):
+    """Take a flow out of its resources' lists and loads, and its resources from it; returns how many `touched` names."""
+    many = 0
+    for hop in range(used.shape[1]):
+        resource = used[flow, hop]
+        if resource < 0:
+            break
+        last = count[resource] - 1
+        moved = members[first[resource] + last]
+        members[first[resource] + place[flow, hop]] = moved
+        for other in range(used.shape[1]):
+            if used[moved, other] == resource:
+                place[moved, other] = place[flow, hop]
+                break
+        count[resource] = last
+        load[resource] -= weight[flow, hop] * rate[flow]
+        touched[many] = resource
+        many += 1
+        used[flow, hop] = -1
+    return many
+
+
+# --- a heap of levels
 
 
 @rule
@@ -97,20 +177,55 @@ def _pop(level, item, size):
 
 
 @rule
-def _fix(flow, now, why, used, weight, load, left, need, open_, rate, bottleneck, in_set):
-    """A flow gets its rate: what it uses is no longer shared."""
+def _grown(values):
+    """The same values with as much room again."""
+    more = np.empty(2 * values.shape[0], values.dtype)
+    more[: values.shape[0]] = values
+    return more
+
+
+# --- the repair
+
+
+@rule
+def _consider(resource, capacity, load, weight, used, rate, members, first, count, state, in_pass, left, need, open_):
+    """Take a resource into the pass: what is left of it for the flows that share it now."""
+    in_pass[resource] = 1
+    left[resource] = capacity[resource] - load[resource]
+    need[resource] = 0.0
+    open_[resource] = 0
+    for i in range(first[resource], first[resource] + count[resource]):
+        flow = members[i]
+        if state[flow] == _OPEN:
+            for hop in range(used.shape[1]):
+                if used[flow, hop] == resource:
+                    left[resource] += weight[flow, hop] * rate[flow]
+                    need[resource] += weight[flow, hop]
+                    open_[resource] += 1
+                    break
+
+
+@rule
+def _fix(flow, now, why, used, weight, capacity, load, left, need, open_, rate, bottleneck, state, in_pass, suspects, many):
+    """A flow gets its rate: what it uses is no longer shared. Returns how many resources are suspected of being too full."""
     more = now - rate[flow]
     for hop in range(used.shape[1]):
         resource = used[flow, hop]
         if resource < 0:
             break
         load[resource] += weight[flow, hop] * more
-        left[resource] -= weight[flow, hop] * now
-        need[resource] -= weight[flow, hop]
-        open_[resource] -= 1
+        if in_pass[resource] == 1:
+            left[resource] -= weight[flow, hop] * now
+            need[resource] -= weight[flow, hop]
+            open_[resource] -= 1
+        elif in_pass[resource] == 0 and load[resource] > capacity[resource] * (1 + TOLERANCE):
+            in_pass[resource] = 2
+            suspects[many] = resource
+            many += 1
     rate[flow] = now
     bottleneck[flow] = why
-    in_set[flow] = 2
+    state[flow] = _FIXED
+    return many
 
 
 def _repair_twin(
@@ -123,13 +238,14 @@ def _repair_twin(
     rate,
     bottleneck,
     level,
-    head,
-    following,
-    before,
+    members,
+    first,
+    count,
     seeds,
     seed_count,
     touched,
     touched_count,
+    scratch_b,
     scratch_i,
     scratch_f,
     changed,
@@ -159,149 +275,225 @@ def repair(
     rate,
     bottleneck,
     level,
-    head,
-    following,
-    before,
+    members,
+    first,
+    count,
     seeds,
     seed_count,
     touched,
     touched_count,
+    scratch_b,
     scratch_i,
     scratch_f,
     changed,
 ):
     """Make the rates max-min fair again after some flows came or went; returns how many flows `changed` names.
 
-    capacity, load float64[R]; used int64[F, H] (filled from the left, -1 = none), weight float64[F, H]; limit, rate float64[F];
-    active uint8[F]; bottleneck int64[F]; level float64[R] rate of the flows that have it as bottleneck (inf: it never was one). head
-    int64[R], following int64[F * H, 2], before int64[F * H]: the flows of a resource as a linked list of entries `flow * H + hop`;
-    following holds the next entry and the flow. seeds: new flows. touched: resources that lost a flow. scratch_i
-    int64[4, max(F, R)], scratch_f float64[3, max(F, R)]: zero between calls. changed int64[F].
+    capacity, load float64[R]; used int32[F, H] (filled from the left, -1 = none), weight float64[F, H]; limit, rate float64[F];
+    active uint8[F]; bottleneck int64[F]; level float64[R] rate of the flows that have it as bottleneck (inf: it is none's). members,
+    first, count: the flows of each resource, see `link`. seeds: new flows. touched: resources that lost a flow. scratch_b
+    uint8[3, max(F, R)]: zero between calls; scratch_i int64[5, max(F, R)], scratch_f float64[3, max(F, R)]. changed int64[F].
 
-    One pass of progressive filling over the flows whose rate may change, lowest level first. At a resource that fills, flows above
+    A pass is progressive filling over the flows whose rate may change, lowest level first. At a resource that fills, flows above
     its level join: they have to give way. At the old level of a resource that fills no more, the flows that it held join: they may
     rise. Who joins had a rate at or above the present level, so what is fixed already stays right.
     """
-    in_set, resources, open_, in_touched = scratch_i[0], scratch_i[1], scratch_i[2], scratch_i[3]
+    state, in_pass, late = scratch_b[0], scratch_b[1], scratch_b[2]
+    resources, open_, suspects, queue, holders = scratch_i[0], scratch_i[1], scratch_i[2], scratch_i[3], scratch_i[4]
     left, need, pushed = scratch_f[0], scratch_f[1], scratch_f[2]
-    total = capacity.shape[0]
+    total, hops = capacity.shape[0], used.shape[1]
     heap_level = np.empty(1024, np.float64)
     heap_item = np.empty(1024, np.int64)
-    size = 0
-    count = 0
+    listed = 0
+    tail = 0
+    for i in range(seed_count):
+        queue[tail] = seeds[i]
+        tail += 1
     resource_count = 0
-    hops = used.shape[1]
     for i in range(touched_count):
         resource = touched[i]
-        if in_touched[resource] == 0:
-            in_touched[resource] = 1
+        if in_pass[resource] == 0:
             resources[resource_count] = resource
             resource_count += 1
+            in_pass[resource] = 1
+    while True:
+        size = 0
+        now = 0.0
+        suspect_count = 0
+        seen = 0
+        sharing = 0
+        for i in range(tail):
+            flow = queue[i]
+            if state[flow] == 0:
+                changed[listed] = flow
+                listed += 1
+            state[flow] = _QUEUED
+        for i in range(resource_count):
+            resource = resources[i]
             left[resource] = capacity[resource] - load[resource]
             need[resource] = 0.0
+            open_[resource] = 0
             pushed[resource] = np.inf
             if level[resource] < np.inf:
+                if size + 1 >= heap_level.shape[0]:
+                    heap_level, heap_item = _grown(heap_level), _grown(heap_item)
                 size = _push(heap_level, heap_item, size, level[resource], total + resource)
-    queue_next = 0
-    for i in range(seed_count):
-        if active[seeds[i]] != 0 and in_set[seeds[i]] == 0:
-            in_set[seeds[i]] = 1
-            changed[count] = seeds[i]
-            count += 1
-    while True:
-        # Flows that have joined: they share their resources with what the others leave.
-        while queue_next < count:
-            flow = changed[queue_next]
-            queue_next += 1
-            if size + 3 * hops + 4 > heap_level.shape[0]:
-                larger_level = np.empty(2 * heap_level.shape[0], np.float64)
-                larger_item = np.empty(2 * heap_level.shape[0], np.int64)
-                larger_level[:size] = heap_level[:size]
-                larger_item[:size] = heap_item[:size]
-                heap_level, heap_item = larger_level, larger_item
-            if limit[flow] < np.inf:
-                size = _push(heap_level, heap_item, size, limit[flow], -1 - flow)
-            for hop in range(hops):
-                resource = used[flow, hop]
-                if resource < 0:
+        while True:
+            while seen < tail:  # who has joined shares from now on
+                flow = queue[seen]
+                seen += 1
+                while size + 2 * hops + 2 >= heap_level.shape[0]:
+                    heap_level, heap_item = _grown(heap_level), _grown(heap_item)
+                if limit[flow] < np.inf:
+                    size = _push(heap_level, heap_item, size, limit[flow], -1 - flow)
+                is_new = bottleneck[flow] == NO_BOTTLENECK
+                for hop in range(hops):
+                    resource = used[flow, hop]
+                    if resource < 0:
+                        break
+                    if in_pass[resource] != 1:
+                        if not is_new and level[resource] == np.inf and load[resource] < NEARLY_FULL * capacity[resource]:
+                            continue
+                        _consider(
+                            resource, capacity, load, weight, used, rate, members, first, count, state, in_pass, left, need, open_
+                        )
+                        resources[resource_count] = resource
+                        resource_count += 1
+                        pushed[resource] = np.inf
+                        if level[resource] < np.inf:
+                            size = _push(heap_level, heap_item, size, level[resource], total + resource)
+                    left[resource] += weight[flow, hop] * rate[flow]
+                    need[resource] += weight[flow, hop]
+                    open_[resource] += 1
+                    fills_at = max(left[resource], 0.0) / need[resource]
+                    if fills_at < pushed[resource]:
+                        pushed[resource] = fills_at
+                        size = _push(heap_level, heap_item, size, fills_at, resource)
+                state[flow] = _OPEN
+                sharing += 1
+            if size == 0:
+                if sharing == 0:
                     break
-                if in_touched[resource] == 0:
-                    in_touched[resource] = 1
-                    resources[resource_count] = resource
-                    resource_count += 1
-                    left[resource] = capacity[resource] - load[resource]
-                    need[resource] = 0.0
-                    pushed[resource] = np.inf
-                    if level[resource] < np.inf:
-                        size = _push(heap_level, heap_item, size, level[resource], total + resource)
-                left[resource] += weight[flow, hop] * rate[flow]
-                need[resource] += weight[flow, hop]
-                open_[resource] += 1
-                fills_at = max(left[resource], 0.0) / need[resource]
-                if fills_at < pushed[resource]:
-                    pushed[resource] = fills_at
-                    size = _push(heap_level, heap_item, size, fills_at, resource)
-        if size == 0:
-            break
-        now, item = heap_level[0], heap_item[0]
-        size = _pop(heap_level, heap_item, size)
-        if item < 0:
-            flow = -1 - item
-            if in_set[flow] == 1:
-                _fix(flow, now, OWN_LIMIT, used, weight, load, left, need, open_, rate, bottleneck, in_set)
-            continue
-        if item >= total:
-            # The old level of a resource: do the flows that it held still fill it?
-            resource = item - total
-            if open_[resource] > 0:
-                loose = max(left[resource], 0.0) > need[resource] * now * (1 + TOLERANCE)
-            else:
-                loose = load[resource] < capacity[resource] * (1 - 1e-8)
-            if loose:
-                entry = head[resource]
-                while entry >= 0:
-                    flow = following[entry, 1]
-                    if in_set[flow] == 0 and bottleneck[flow] == resource:
-                        in_set[flow] = 1
-                        changed[count] = flow
-                        count += 1
-                    entry = following[entry, 0]
-            continue
-        if open_[item] == 0:
+                # Nothing that was looked at holds these: look at all that they use.
+                for i in range(tail):
+                    flow = queue[i]
+                    if state[flow] != _OPEN:
+                        continue
+                    for hop in range(hops):
+                        resource = used[flow, hop]
+                        if resource < 0:
+                            break
+                        if in_pass[resource] == 1:
+                            continue
+                        if in_pass[resource] == 0:
+                            suspects[suspect_count] = resource
+                            suspect_count += 1
+                        _consider(
+                            resource, capacity, load, weight, used, rate, members, first, count, state, in_pass, left, need, open_
+                        )
+                        resources[resource_count] = resource
+                        resource_count += 1
+                        fills_at = max(left[resource], 0.0) / need[resource]
+                        late[resource] = fills_at < now * (1 - TOLERANCE)  # it should have held others, too
+                        pushed[resource] = fills_at
+                        if size + 1 >= heap_level.shape[0]:
+                            heap_level, heap_item = _grown(heap_level), _grown(heap_item)
+                        size = _push(heap_level, heap_item, size, fills_at, resource)
+                continue
+            now, item = heap_level[0], heap_item[0]
+            size = _pop(heap_level, heap_item, size)
+            if item < 0:
+                flow = -1 - item
+                if state[flow] == _OPEN:
+                    suspect_count = _fix(
+                        flow, now, OWN_LIMIT, used, weight, capacity, load, left, need, open_, rate, bottleneck, state, in_pass,
+                        suspects, suspect_count,
+                    )  # fmt: skip
+                    sharing -= 1
+                continue
+            if item >= total:
+                # The old level of a resource: do the flows that it held still fill it?
+                resource = item - total
+                if open_[resource] > 0:
+                    loose = max(left[resource], 0.0) > need[resource] * now * (1 + TOLERANCE)
+                else:
+                    loose = load[resource] < capacity[resource] * (1 - 1e-8)
+                if loose:
+                    level[resource] = np.inf
+                    for i in range(first[resource], first[resource] + count[resource]):
+                        flow = members[i]
+                        if bottleneck[flow] == resource and (state[flow] == 0 or state[flow] == _SEEN):
+                            if state[flow] == 0:
+                                changed[listed] = flow
+                                listed += 1
+                            state[flow] = _QUEUED
+                            queue[tail] = flow
+                            tail += 1
+                continue
+            if open_[item] == 0:
+                pushed[item] = np.inf
+                continue
+            fills_at = max(left[item], 0.0) / need[item]
+            if fills_at > now * (1 + 1e-12):
+                if now >= pushed[item]:
+                    pushed[item] = fills_at
+                    size = _push(heap_level, heap_item, size, fills_at, item)
+                continue
+            held = 0
+            before = tail
+            for i in range(first[item], first[item] + count[item]):
+                flow = members[i]
+                if state[flow] == _OPEN:
+                    holders[held] = flow
+                    held += 1
+                elif rate[flow] > now * (1 + TOLERANCE) and (state[flow] == 0 or state[flow] == _SEEN):
+                    if state[flow] == 0:
+                        changed[listed] = flow
+                        listed += 1
+                    state[flow] = _QUEUED
+                    queue[tail] = flow
+                    tail += 1
             pushed[item] = np.inf
-            continue
-        fills_at = max(left[item], 0.0) / need[item]
-        if fills_at > now * (1 + 1e-12):
-            if now >= pushed[item]:
-                pushed[item] = fills_at
-                size = _push(heap_level, heap_item, size, fills_at, item)
-            continue
-        joined = count
-        entry = head[item]
-        while entry >= 0:
-            flow = following[entry, 1]
-            if in_set[flow] == 0 and rate[flow] > now * (1 + TOLERANCE):
-                in_set[flow] = 1
-                changed[count] = flow
-                count += 1
-            entry = following[entry, 0]
-        if count > joined:
-            pushed[item] = np.inf  # looked at again when they share it
-            continue
-        entry = head[item]
-        while entry >= 0:
-            flow = following[entry, 1]
-            if in_set[flow] == 1:
-                _fix(flow, fills_at, item, used, weight, load, left, need, open_, rate, bottleneck, in_set)
-            entry = following[entry, 0]
-        level[item] = fills_at
-        pushed[item] = np.inf
-    for i in range(count):
-        in_set[changed[i]] = 0
-    for i in range(resource_count):
-        in_touched[resources[i]] = 0
-        open_[resources[i]] = 0
-    return count
+            if tail > before:
+                continue  # looked at again when they share it
+            for i in range(held):
+                suspect_count = _fix(
+                    holders[i], fills_at, item, used, weight, capacity, load, left, need, open_, rate, bottleneck, state, in_pass,
+                    suspects, suspect_count,
+                )  # fmt: skip
+            sharing -= held
+            level[item] = fills_at
+        for i in range(tail):
+            state[queue[i]] = _SEEN
+        for i in range(resource_count):
+            in_pass[resources[i]] = 0
+        # What was left out and is too full now, or should have held others, is filled with all its flows in a further pass.
+        resource_count = 0
+        for i in range(suspect_count):
+            resource = suspects[i]
+            in_pass[resource] = 0
+            if late[resource] == 1 or load[resource] > capacity[resource] * (1 + TOLERANCE):
+                late[resource] = 0
+                resources[resource_count] = resource
+                resource_count += 1
+        if resource_count == 0:
+            break
+        tail = 0
+        for i in range(resource_count):
+            resource = resources[i]
+            in_pass[resource] = 1
+            for j in range(first[resource], first[resource] + count[resource]):
+                flow = members[j]
+                if state[flow] != _QUEUED:
+                    if state[flow] == 0:
+                        changed[listed] = flow
+                        listed += 1
+                    state[flow] = _QUEUED
+                    queue[tail] = flow
+                    tail += 1
+    for i in range(listed):
+        state[changed[i]] = 0
+    return listed
 
 
-__all__ = ["NO_BOTTLENECK", "OWN_LIMIT", "fill_all", "repair"]
+__all__ = ["NO_BOTTLENECK", "OWN_LIMIT", "fill_all", "link", "repair", "unlink"]
