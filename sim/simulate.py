@@ -385,7 +385,7 @@ class Cluster:
         self.watch.watch("pods", "kube-scheduler", on_scheduler)
         if self.load.nodes_run:
             on_kubelet = {"bound": kubelets.on_bound, "deleting": kubelets.on_deleted}
-            self.watch.watch("pods", "kubelet", {**on_kubelet, **dict.fromkeys(ON_NODE)}, selective=True)
+            self.watch.watch("pods", "kubelet", {**dict.fromkeys(ON_NODE), **on_kubelet}, selective=True)
         on_controllers = {
             "created": self._controllers_hear_created,
             "finished": self._controllers_hear_finished,
