@@ -58,6 +58,13 @@ class TokenBucket:
             self.meter.max_queue = owed
         return owed / self._qps
 
+    def try_reserve(self) -> bool:
+        """Take a token if one is saved."""
+        if self._level() < 1:
+            return False
+        self.reserve()
+        return True
+
     def made(self) -> float:
         """Tokens made so far: those taken, less what has gone from the full bucket it began with."""
         return self.meter.served - (self.burst - self._level())
