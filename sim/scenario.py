@@ -16,6 +16,7 @@ from typing import Annotated, Any, Self
 import numpy as np
 from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 
+from sim.apiserver.identity import COMPONENTS
 from sim.apiserver.spec import ApiServerSpec
 from sim.base.errors import Problems, near_miss
 from sim.base.fields import Named
@@ -26,7 +27,7 @@ from sim.controllers.leader_election import LeaderElectionSpec
 from sim.controllers.spec import ControllerManagerSpec
 from sim.engine.spec import MachineSpec
 from sim.etcd.spec import MAIN, EtcdSpec
-from sim.faults.catalog import FAULTS, FaultSpec
+from sim.faults.catalog import FAULTS, FaultSpec, Targets
 from sim.images.spec import ImageSpec, RegistrySpec
 from sim.kubelet.runtimes import RUNTIMES, RuntimeSpec
 from sim.kubelet.spec import KubeletSpec
@@ -273,8 +274,10 @@ def _check_network(scenario: Scenario, problems: Problems) -> None:
 
 def _check_faults(scenario: Scenario, problems: Problems) -> None:
     groups = {MAIN: len(scenario.etcd.machines), **{name: len(group.machines) for name, group in scenario.etcd.groups.items()}}
+    users = (*COMPONENTS, *(tenant.name for tenant in scenario.tenants.build())) if scenario.faults else ()
+    targets = Targets(groups, scenario.scheduler.replicas, users)
     for number, fault in enumerate(scenario.faults):
-        fault.check(f"faults[{number}]", groups, scenario.scheduler.replicas, problems)
+        fault.check(f"faults[{number}]", targets, problems)
 
 
 _CHECKS: tuple[tuple[tuple[str, ...], Callable[[Scenario, Problems], None]], ...] = (
@@ -285,7 +288,7 @@ _CHECKS: tuple[tuple[tuple[str, ...], Callable[[Scenario, Problems], None]], ...
     (("tenants",), _check_tenants),
     (("images",), _check_images),
     (("network", "nodes"), _check_network),
-    (("faults", "etcd", "scheduler"), _check_faults),
+    (("faults", "etcd", "scheduler", "tenants"), _check_faults),
 )
 """(sections that a check reads, check): a check is left out when one of its sections cannot be read."""
 

@@ -20,6 +20,11 @@ SERVICE_ACCOUNT = "system:serviceaccount:"
 ANY_NODE = "system:node"
 """One identity in place of `system:node:<name>` where all nodes' requests are simulated together."""
 
+SCHEDULER = "system:kube-scheduler"
+CONTROLLER_MANAGER = "system:kube-controller-manager"
+COMPONENTS = (SCHEDULER, CONTROLLER_MANAGER, ANY_NODE)
+"""Clients that every cluster has; the controllers' service accounts share the controller manager's connection."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Identity:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,17 @@ class Struck:
     """None: one scheduler that nobody can take over from."""
 
 
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """What a scenario has that faults may name."""
+
+    etcd_members: Mapping[str, int]
+    """Number of members of each group of etcd."""
+    schedulers: int
+    users: Collection[str]
+    """Components and tenants, by the names of their identities."""
+
+
 class FaultSpec(Spec):
     """Base of every fault: at given times, or at random with a mean time between two, or both."""
 
@@ -42,8 +53,8 @@ class FaultSpec(Spec):
     def prepare(self, struck: Struck) -> None:
         """Called shortly before a strike."""
 
-    def check(self, path: str, etcd_members: Mapping[str, int], schedulers: int, problems: Problems) -> None:
-        """Report what does not fit the scenario. etcd_members: number of members by group."""
+    def check(self, path: str, targets: Targets, problems: Problems) -> None:
+        """Report what does not fit the scenario."""
         if not self.at_s and self.mean_between_s is None:
             problems.add(path, self.at_s, "never strikes", "give at_s or mean_between_s")
         for number, at_s in enumerate(self.at_s):
@@ -60,14 +71,15 @@ class EtcdFaultSpec(FaultSpec):
         """From here on the group is simulated message by message, so that what is under way is known when it strikes."""
         struck.etcd[self.group].attend()
 
-    def check(self, path: str, etcd_members: Mapping[str, int], schedulers: int, problems: Problems) -> None:
-        super().check(path, etcd_members, schedulers, problems)
-        if self.group not in etcd_members:
-            problems.add(f"{path}.group", self.group, "is no group of etcd", near_miss(self.group, etcd_members))
+    def check(self, path: str, targets: Targets, problems: Problems) -> None:
+        super().check(path, targets, problems)
+        if self.group not in targets.etcd_members:
+            hint = near_miss(self.group, targets.etcd_members)
+            problems.add(f"{path}.group", self.group, "is no group of etcd", hint)
 
-    def check_member(self, path: str, member: int, etcd_members: Mapping[str, int], problems: Problems) -> None:
+    def check_member(self, path: str, member: int, targets: Targets, problems: Problems) -> None:
         """Report a member that the group does not have."""
-        size = etcd_members.get(self.group)
+        size = targets.etcd_members.get(self.group)
         if size is not None and member >= size:
             problems.add(path, member, f"is no member of the group '{self.group}'", f"its members are 0 to {size - 1}")
 

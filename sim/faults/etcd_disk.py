@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from typing import Any
 
 from simpy.events import Event
 
 from sim.base.errors import Problems
 from sim.base.spec import param
-from sim.faults.catalog import FAULTS, EtcdFaultSpec, Struck
+from sim.faults.catalog import FAULTS, EtcdFaultSpec, Struck, Targets
 
 
 @FAULTS.register("etcd-disk-stall")
@@ -19,9 +19,9 @@ class EtcdDiskStall(EtcdFaultSpec):
     member: int = param(0, "which one, from 0; the first leads at the start", ge=0, le=8)
     for_s: float = param(2.0, "how long", gt=0, le=1e9)
 
-    def check(self, path: str, etcd_members: Mapping[str, int], schedulers: int, problems: Problems) -> None:
-        super().check(path, etcd_members, schedulers, problems)
-        self.check_member(f"{path}.member", self.member, etcd_members, problems)
+    def check(self, path: str, targets: Targets, problems: Problems) -> None:
+        super().check(path, targets, problems)
+        self.check_member(f"{path}.member", self.member, targets, problems)
 
     def strike(self, struck: Struck) -> Generator[Event, Any, None]:
         struck.etcd[self.group].stall_disk(self.member, self.for_s)
@@ -36,9 +36,9 @@ class EtcdSlowDisk(EtcdFaultSpec):
     factor: float = param(10.0, "how many times as long", gt=1, le=1e6)
     for_s: float = param(60.0, "how long", gt=0, le=1e9)
 
-    def check(self, path: str, etcd_members: Mapping[str, int], schedulers: int, problems: Problems) -> None:
-        super().check(path, etcd_members, schedulers, problems)
-        self.check_member(f"{path}.member", self.member, etcd_members, problems)
+    def check(self, path: str, targets: Targets, problems: Problems) -> None:
+        super().check(path, targets, problems)
+        self.check_member(f"{path}.member", self.member, targets, problems)
 
     def strike(self, struck: Struck) -> Generator[Event, Any, None]:
         etcd = struck.etcd[self.group]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from typing import Any
 
 from simpy.events import Event
 
 from sim.base.errors import Problems
 from sim.base.spec import param
-from sim.faults.catalog import FAULTS, EtcdFaultSpec, Struck
+from sim.faults.catalog import FAULTS, EtcdFaultSpec, Struck, Targets
 
 
 @FAULTS.register("etcd-network")
@@ -21,11 +21,11 @@ class EtcdNetwork(EtcdFaultSpec):
     extra_s: float | None = param(None, "None: cut; else so much longer each way", gt=0, le=1e6)
     for_s: float = param(30.0, "how long", gt=0, le=1e9)
 
-    def check(self, path: str, etcd_members: Mapping[str, int], schedulers: int, problems: Problems) -> None:
-        super().check(path, etcd_members, schedulers, problems)
-        self.check_member(f"{path}.member", self.member, etcd_members, problems)
+    def check(self, path: str, targets: Targets, problems: Problems) -> None:
+        super().check(path, targets, problems)
+        self.check_member(f"{path}.member", self.member, targets, problems)
         for number, other in enumerate(self.others):
-            self.check_member(f"{path}.others[{number}]", other, etcd_members, problems)
+            self.check_member(f"{path}.others[{number}]", other, targets, problems)
             if other == self.member:
                 problems.add(f"{path}.others[{number}]", other, "is the member itself", "name others")
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from typing import Any
 
 from simpy.events import Event
 
 from sim.base.errors import Problems
-from sim.faults.catalog import FAULTS, FaultSpec, Struck
+from sim.faults.catalog import FAULTS, FaultSpec, Struck, Targets
 
 LOOK_S = 0.1
 """How often it is seen whether another leads."""
@@ -18,9 +18,9 @@ LOOK_S = 0.1
 class SchedulerDeath(FaultSpec):
     """The replica that holds the lease is killed; it lasts until another leads. Its restart is `leader_election.restart_s`."""
 
-    def check(self, path: str, etcd_members: Mapping[str, int], schedulers: int, problems: Problems) -> None:
-        super().check(path, etcd_members, schedulers, problems)
-        if schedulers < 2:
+    def check(self, path: str, targets: Targets, problems: Problems) -> None:
+        super().check(path, targets, problems)
+        if targets.schedulers < 2:
             problems.add(path, "scheduler-death", "needs a standby", "set scheduler.replicas to 2 or more")
 
     def strike(self, struck: Struck) -> Generator[Event, Any, None]:
