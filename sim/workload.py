@@ -7,7 +7,7 @@ two designs of a cluster meet the same pods.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from sim.base.errors import Problems
 from sim.base.plugin import Catalog
 from sim.base.rand import Streams
 from sim.base.spec import Spec
+from sim.state.applications import AppOptions, Change
 from sim.state.objects import NodeSpec, Pairs, PodSpec, Quantities
 
 if TYPE_CHECKING:
@@ -33,6 +34,12 @@ class AppKind(IntEnum):
     """A Deployment's ReplicaSet: its controller posts the pods, batch by batch (slow start); they run until deleted."""
     JOB = 2
     """A Job: its controller posts at most `parallelism` pods at a time, each runs for its duration."""
+    STATEFUL_SET = 3
+    """A StatefulSet: pods with an order, by default one after the other, each when the one before it is ready."""
+    DAEMON_SET = 4
+    """A DaemonSet: one pod on each node that it may run on; its `app_pods` are rows for so many nodes."""
+    CRON_JOB = 5
+    """A CronJob: a Job at each of its times; its `app_pods` are rows for all of them together."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,10 @@ class Load:
     """Names from the input, where it has them."""
     namespaces: tuple[tuple[str, Pairs], ...] = ()
     """Labels of namespaces that came with the input."""
+    app_options: Mapping[int, AppOptions] = field(default_factory=dict)
+    """What the objects of applications say beside their pods, by row; an application without has its kind's defaults."""
+    changes: tuple[Change, ...] = ()
+    """What users do to applications after having asked for them, by time."""
     script: tuple[Step, ...] = ()
     """Steps in which it is played, each waiting for what it must; then `app_time_s` and `app_end_s` mean nothing."""
     nodes_run: bool = True

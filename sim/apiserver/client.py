@@ -31,12 +31,13 @@ class Client:
         self._retry_after_s = retry_after_s
         self.user = as_identity(user)
 
-    def turn(self) -> Generator[Event, Any, None]:
-        """Wait for the client's own rate limit."""
+    def turn(self) -> Generator[Event, Any, bool]:
+        """Wait for the client's own rate limit. Ends with true when the process that asks has died meanwhile: it must not send."""
         if self._limit is not None:
             wait_s = self._limit.reserve()
             if wait_s > 0:
                 yield self._clock.timeout(wait_s)
+        return False
 
     def send(
         self, operation: Operation, namespace: str, charge: dict[str, int] | None = None
