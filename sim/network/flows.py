@@ -138,8 +138,8 @@ class FlowTable:
         self.bottleneck = np.full(slots, NO_BOTTLENECK, np.int64)
         self._place = np.zeros((slots, HOPS), np.int32)
         self._changed = np.zeros(slots, np.int64)
-        self._scratch_b = np.zeros((3, max(slots, resources)), np.uint8)
-        self._scratch_i = np.zeros((5, max(slots, resources)), np.int64)
+        self._scratch_b = np.zeros((4, max(slots, resources)), np.uint8)
+        self._scratch_i = np.zeros((6, max(slots, resources)), np.int64)
         self._scratch_f = np.zeros((3, max(slots, resources)))
 
     def _grow(self, slots: int) -> None:
@@ -227,8 +227,8 @@ def run_flows(capacity, path_used, path_weight, path, limit, start_s, size, slot
     end = np.zeros(1, np.int64)
     seeds = np.zeros(1, np.int64)
     touched = np.zeros(hops, np.int64)
-    scratch_b = np.zeros((3, max(slots, resources)), np.uint8)
-    scratch_i = np.zeros((5, max(slots, resources)), np.int64)
+    scratch_b = np.zeros((4, max(slots, resources)), np.uint8)
+    scratch_i = np.zeros((6, max(slots, resources)), np.int64)
     scratch_f = np.zeros((3, max(slots, resources)))
     changed = np.zeros(slots, np.int64)
     flow_of = np.full(slots, -1, np.int64)

@@ -18,8 +18,6 @@ from sim.kernels import kernel, rule
 
 TOLERANCE = 1e-9
 NO_BOTTLENECK, OWN_LIMIT = -1, -2
-NEARLY_FULL = 0.9
-"""A resource that holds nobody, but is this full, is looked at from the start: it will often hold somebody next."""
 SMALLEST_ROOM = 4
 """Flows that a resource's list has room for at first; it doubles."""
 _QUEUED, _OPEN, _FIXED, _SEEN = 1, 2, 3, 4
@@ -206,25 +204,29 @@ def _consider(resource, capacity, load, weight, used, rate, members, first, coun
 
 
 @rule
-def _fix(flow, now, why, used, weight, capacity, load, left, need, open_, rate, bottleneck, state, in_pass, suspects, many):
-    """A flow gets its rate: what it uses is no longer shared. Returns how many resources are suspected of being too full."""
-    more = now - rate[flow]
-    for hop in range(used.shape[1]):
-        resource = used[flow, hop]
-        if resource < 0:
-            break
-        load[resource] += weight[flow, hop] * more
-        if in_pass[resource] == 1:
-            left[resource] -= weight[flow, hop] * now
-            need[resource] -= weight[flow, hop]
-            open_[resource] -= 1
-        elif in_pass[resource] == 0 and load[resource] > capacity[resource] * (1 + TOLERANCE):
-            in_pass[resource] = 2
-            suspects[many] = resource
-            many += 1
-    rate[flow] = now
-    bottleneck[flow] = why
-    state[flow] = _FIXED
+def _fix(
+    flows, flow_count, now, why, used, weight, capacity, load, left, need, open_, rate, bottleneck, state, in_pass, suspects, many
+):  # fmt: skip
+    """Flows get their rate: what they use is no longer shared. Returns how many resources are suspected of being too full."""
+    for i in range(flow_count):
+        flow = flows[i]
+        more = now - rate[flow]
+        for hop in range(used.shape[1]):
+            resource = used[flow, hop]
+            if resource < 0:
+                break
+            load[resource] += weight[flow, hop] * more
+            if in_pass[resource] == 1:
+                left[resource] -= weight[flow, hop] * now
+                need[resource] -= weight[flow, hop]
+                open_[resource] -= 1
+            elif more > 0 and in_pass[resource] == 0 and load[resource] > capacity[resource] * (1 + TOLERANCE):
+                in_pass[resource] = 2
+                suspects[many] = resource
+                many += 1
+        rate[flow] = now
+        bottleneck[flow] = why
+        state[flow] = _FIXED
     return many
 
 
@@ -292,14 +294,15 @@ def repair(
     capacity, load float64[R]; used int32[F, H] (filled from the left, -1 = none), weight float64[F, H]; limit, rate float64[F];
     active uint8[F]; bottleneck int64[F]; level float64[R] rate of the flows that have it as bottleneck (inf: it is none's). members,
     first, count: the flows of each resource, see `link`. seeds: new flows. touched: resources that lost a flow. scratch_b
-    uint8[3, max(F, R)]: zero between calls; scratch_i int64[5, max(F, R)], scratch_f float64[3, max(F, R)]. changed int64[F].
+    uint8[4, max(F, R)]: zero between calls; scratch_i int64[6, max(F, R)], scratch_f float64[3, max(F, R)]. changed int64[F].
 
     A pass is progressive filling over the flows whose rate may change, lowest level first. At a resource that fills, flows above
     its level join: they have to give way. At the old level of a resource that fills no more, the flows that it held join: they may
     rise. Who joins had a rate at or above the present level, so what is fixed already stays right.
     """
-    state, in_pass, late = scratch_b[0], scratch_b[1], scratch_b[2]
+    state, in_pass, late, dirty = scratch_b[0], scratch_b[1], scratch_b[2], scratch_b[3]
     resources, open_, suspects, queue, holders = scratch_i[0], scratch_i[1], scratch_i[2], scratch_i[3], scratch_i[4]
+    shared = scratch_i[5]
     left, need, pushed = scratch_f[0], scratch_f[1], scratch_f[2]
     total, hops = capacity.shape[0], used.shape[1]
     heap_level = np.empty(1024, np.float64)
@@ -322,6 +325,7 @@ def repair(
         suspect_count = 0
         seen = 0
         sharing = 0
+        shared_count = 0
         for i in range(tail):
             flow = queue[i]
             if state[flow] == 0:
@@ -352,10 +356,23 @@ def repair(
                     if resource < 0:
                         break
                     if in_pass[resource] != 1:
-                        if not is_new and level[resource] == np.inf and load[resource] < NEARLY_FULL * capacity[resource]:
+                        if level[resource] == np.inf and not is_new:
                             continue
                         _consider(
-                            resource, capacity, load, weight, used, rate, members, first, count, state, in_pass, left, need, open_
+                            resource,
+                            capacity,
+                            load,
+                            weight,
+                            used,
+                            rate,
+                            members,
+                            first,
+                            count,
+                            state,
+                            in_pass,
+                            left,
+                            need,
+                            open_,
                         )
                         resources[resource_count] = resource
                         resource_count += 1
@@ -365,12 +382,22 @@ def repair(
                     left[resource] += weight[flow, hop] * rate[flow]
                     need[resource] += weight[flow, hop]
                     open_[resource] += 1
-                    fills_at = max(left[resource], 0.0) / need[resource]
-                    if fills_at < pushed[resource]:
-                        pushed[resource] = fills_at
-                        size = _push(heap_level, heap_item, size, fills_at, resource)
+                    if dirty[resource] == 0:
+                        dirty[resource] = 1
+                        shared[shared_count] = resource
+                        shared_count += 1
                 state[flow] = _OPEN
                 sharing += 1
+            while size + shared_count + 1 >= heap_level.shape[0]:
+                heap_level, heap_item = _grown(heap_level), _grown(heap_item)
+            for i in range(shared_count):
+                resource = shared[i]
+                dirty[resource] = 0
+                fills_at = max(left[resource], 0.0) / need[resource]
+                if fills_at < pushed[resource]:
+                    pushed[resource] = fills_at
+                    size = _push(heap_level, heap_item, size, fills_at, resource)
+            shared_count = 0
             if size == 0:
                 if sharing == 0:
                     break
@@ -389,7 +416,20 @@ def repair(
                             suspects[suspect_count] = resource
                             suspect_count += 1
                         _consider(
-                            resource, capacity, load, weight, used, rate, members, first, count, state, in_pass, left, need, open_
+                            resource,
+                            capacity,
+                            load,
+                            weight,
+                            used,
+                            rate,
+                            members,
+                            first,
+                            count,
+                            state,
+                            in_pass,
+                            left,
+                            need,
+                            open_,
                         )
                         resources[resource_count] = resource
                         resource_count += 1
@@ -405,8 +445,9 @@ def repair(
             if item < 0:
                 flow = -1 - item
                 if state[flow] == _OPEN:
+                    holders[0] = flow
                     suspect_count = _fix(
-                        flow, now, OWN_LIMIT, used, weight, capacity, load, left, need, open_, rate, bottleneck, state, in_pass,
+                        holders, 1, now, OWN_LIMIT, used, weight, capacity, load, left, need, open_, rate, bottleneck, state, in_pass,
                         suspects, suspect_count,
                     )  # fmt: skip
                     sharing -= 1
@@ -456,11 +497,10 @@ def repair(
             pushed[item] = np.inf
             if tail > before:
                 continue  # looked at again when they share it
-            for i in range(held):
-                suspect_count = _fix(
-                    holders[i], fills_at, item, used, weight, capacity, load, left, need, open_, rate, bottleneck, state, in_pass,
-                    suspects, suspect_count,
-                )  # fmt: skip
+            suspect_count = _fix(
+                holders, held, fills_at, item, used, weight, capacity, load, left, need, open_, rate, bottleneck, state, in_pass,
+                suspects, suspect_count,
+            )  # fmt: skip
             sharing -= held
             level[item] = fills_at
         for i in range(tail):
