@@ -201,7 +201,15 @@ class Cluster:
         owner.update(self.load.owners())
         rbac = Rbac(spec.authorization.cluster_role_bindings, spec.authorization.role_bindings_per_namespace, owner)
         self.requests = RequestLog(clock)
-        self.api = ApiServer(clock, spec, machine, EtcdRouter(self.etcd_groups, scenario.etcd), rbac, self.requests)
+        self.api = ApiServer(
+            clock,
+            spec,
+            machine,
+            EtcdRouter(self.etcd_groups, scenario.etcd),
+            rbac,
+            self.requests,
+            scenario.base_dir,
+        )
         hard = {namespace: tenant.hard for tenant in self.tenants if tenant.hard for namespace in tenant.namespaces}
         for namespace, limits in self.load.quotas:  # several quotas of a namespace all hold
             hard[namespace] = {
@@ -368,7 +376,7 @@ class Cluster:
         limit = TokenBucket(self.clock, name, room, qps, burst) if name else None
         if limit is not None:
             self.limits.append(limit)
-        return Client(self.clock, self.api, user, limit, self.scenario.apiserver.flow_control.retry_after_s)
+        return Client(self.clock, self.api, user, limit)
 
     # --- what is stored, and who hears of it
 
@@ -453,8 +461,7 @@ class Cluster:
     def _meters(self) -> list[Meter]:
         return [
             *(machine.meter for machine in self.machines.values()),
-            self.api.flow_control.writing.meter,
-            self.api.flow_control.reading.meter,
+            *self.api.flow_control.meters,
             self.watch.meter,
             *(group.meter for group in self.etcd_groups.values()),
             self.scheduler.meter,

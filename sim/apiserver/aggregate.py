@@ -58,7 +58,8 @@ class Aggregate:
     def _serve(self, operation: Operation, count: int) -> Generator[Event, Any, None]:
         served = yield from self._server.serve_many(operation, self._user, count, self._tick_s)
         if served < count:
-            self._clock.at(self._server.retry_after_s, lambda _: self.send(operation, count - served))
+            again_s = self._server.flow_control.retry_after_s(operation, self._user, "")
+            self._clock.at(again_s, lambda _: self.send(operation, count - served))
 
 
 def renew_leases(clock: Clock, server: ApiServer, nodes: int, period_s: float) -> Generator[Event, Any, None]:

@@ -20,15 +20,14 @@ MAX_RETRIES = 10
 class Client:
     """Sends requests as `user`; `limit` is shared by all requests of the client, None for no limit."""
 
-    __slots__ = ("_clock", "_limit", "_retry_after_s", "_server", "user")
+    __slots__ = ("_clock", "_limit", "_server", "user")
 
     def __init__(
-        self, clock: Clock, server: ApiServer, user: Identity | str, limit: TokenBucket | None, retry_after_s: float
+        self, clock: Clock, server: ApiServer, user: Identity | str, limit: TokenBucket | None
     ) -> None:
         self._clock = clock
         self._server = server
         self._limit = limit
-        self._retry_after_s = retry_after_s
         self.user = as_identity(user)
 
     def turn(self) -> Generator[Event, Any, bool]:
@@ -48,5 +47,6 @@ class Client:
             code = yield from self._server.serve(operation, self.user, namespace, charge)
             if code != 429:
                 break
-            yield self._clock.timeout(self._retry_after_s)
+            again_s = self._server.flow_control.retry_after_s(operation, self.user, namespace)
+            yield self._clock.timeout(again_s)
         return code

@@ -10,7 +10,7 @@ from simpy.events import Event
 
 from sim.apiserver.authentication import request_cpu_s
 from sim.apiserver.authorization import Rbac
-from sim.apiserver.flow_control import MaxInFlight
+from sim.apiserver.flow_control.catalog import TOO_MANY_REQUESTS
 from sim.apiserver.identity import Identity
 from sim.apiserver.quota import Quota
 from sim.apiserver.request import Operation
@@ -33,7 +33,14 @@ class ApiServer:
     """One API server. `serve` is a process that ends with the HTTP status of the answer."""
 
     def __init__(
-        self, clock: Clock, spec: ApiServerSpec, machine: Machine, etcd: EtcdRouter, rbac: Rbac, log: RequestLog
+        self,
+        clock: Clock,
+        spec: ApiServerSpec,
+        machine: Machine,
+        etcd: EtcdRouter,
+        rbac: Rbac,
+        log: RequestLog,
+        base_dir: str = ".",
     ) -> None:
         self._clock = clock
         self._spec = spec
@@ -43,8 +50,7 @@ class ApiServer:
         self._log = log
         self._authenticate_cpu_s = request_cpu_s(spec.authentication)
         self._quota_checks: dict[str, Batcher[Charge]] = {}
-        self.flow_control = MaxInFlight(clock, spec.flow_control)
-        self.retry_after_s = spec.flow_control.retry_after_s
+        self.flow_control = spec.flow_control.build(clock, base_dir)
         self.quotas: dict[str, Quota] = {}
         """Namespaces that have a ResourceQuota."""
 
@@ -53,13 +59,15 @@ class ApiServer:
     ) -> Generator[Event, Any, int]:
         """One request of `user`. charge: what a new pod counts against its namespace's quota."""
         arrived_s = self._clock._now
-        seats = self.flow_control.seats(operation.mutating)
-        if not seats.try_acquire():
+        way = self.flow_control.enter(operation, user, namespace)
+        if way.event is not None:
+            yield way.event
+        if way.code:
             yield self._machine.work(self._authenticate_cpu_s)
-            self._log.add(operation, user.name, 429, arrived_s)
-            return 429
+            self._log.add(operation, user.name, way.code, arrived_s)
+            return way.code
         code = yield from self._seated(operation, user, namespace, charge)
-        seats.release()
+        way.level.leave(way)
         self._log.add(operation, user.name, code, arrived_s)
         return code
 
@@ -67,18 +75,21 @@ class ApiServer:
         """`count` alike requests of components that come evenly over `over_s`, as one piece of work; returns how many were served.
 
         As many go on side by side as their work needs to keep up, which is also the number of seats they hold; where fewer
-        seats are free, the rest is refused with 429. Used for steady background load only.
+        seats are free, the rest waits or is refused, as the flow control does. Used for steady background load only.
         """
         arrived_s = self._clock._now
         _, walked = self._rbac.decide(user, operation.verb, operation.resource, "")
         cost_s = self._cpu_s(operation, walked)
         abreast = min(count, ceil(count * cost_s / over_s)) or 1
-        seats = self.flow_control.seats(operation.mutating)
-        taken = seats.try_acquire_up_to(abreast)
-        served = count * taken // abreast
+        ways, served = self.flow_control.enter_many(operation, user, count, abreast)
+        if ways and ways[-1].event is not None:
+            yield ways[-1].event
+            if ways[-1].code:
+                ways, served = ways[:-1], served * (len(ways) - 1) // len(ways)
+        taken = len(ways)
         if served < count:
             self._machine.load((count - served) * self._authenticate_cpu_s)
-            self._log.add(operation, user.name, 429, arrived_s, count - served)
+            self._log.add(operation, user.name, TOO_MANY_REQUESTS, arrived_s, count - served)
         if served:
             yield self._machine.work(served * cost_s, threads=taken)
             each_s = (self._clock._now - arrived_s) * taken / served
@@ -95,8 +106,8 @@ class ApiServer:
             self._log.add(operation, user.name, 500 if error else _done(operation), stored_s - each_s, served)
             if error:
                 served = 0
-        if taken:
-            seats.release(taken)
+        for way in ways:
+            way.level.leave(way)
         return served
 
     def _cpu_s(self, operation: Operation, bindings_walked: int) -> float:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from sim.base.spec import Spec, param
+from sim.apiserver.flow_control.catalog import FLOW_CONTROLS, FlowControlSpec
+from sim.base.spec import Choice, Spec, param
 
 MEASURED = "our measurement of Kubernetes 1.20.2, one client, 2-core AMD EPYC VM"
 
@@ -51,20 +52,6 @@ class AuthorizationSpec(Spec):
     role_bindings_per_namespace: int = param(2, "role bindings of the request's namespace", ge=0, le=1_000_000)
 
 
-class FlowControlSpec(Spec):
-    """How many requests may be served at a time; the rest is answered 429 at once and retried by the client."""
-
-    max_in_flight: int = param(
-        400, "seats for reading requests", source="Kubernetes 1.20 source, API server defaults", ge=1, le=100_000
-    )
-    max_mutating_in_flight: int = param(
-        200, "seats for writing requests", source="Kubernetes 1.20 source, API server defaults", ge=1, le=100_000
-    )
-    retry_after_s: float = param(
-        1.0, "Retry-After of a 429 answer", source="Kubernetes 1.20 source, max-in-flight filter", gt=0, le=60
-    )
-
-
 class ApiServerSpec(Spec):
     """The API server: authenticate, flow control, authorize, admit, store, answer, fan out watches."""
 
@@ -100,4 +87,6 @@ class ApiServerSpec(Spec):
     )
     authentication: AuthenticationSpec = AuthenticationSpec()
     authorization: AuthorizationSpec = AuthorizationSpec()
-    flow_control: FlowControlSpec = FlowControlSpec()
+    flow_control: Annotated[FlowControlSpec, Choice(FLOW_CONTROLS)] = param(
+        "priority-and-fairness", "how many requests are served at a time, and who waits or is refused"
+    )

@@ -64,7 +64,8 @@ def test_a_scale_up_waits_for_its_controllers_client():
 
 def test_who_finds_no_seat_comes_again_after_retry_after():
     """One writing seat and three POSTs at once: one is stored, two are told to come again, then one of those."""
-    scenario = exact(apiserver__flow_control__max_mutating_in_flight=1, apiserver__flow_control__retry_after_s=7)
+    seats = {"type": "max-in-flight", "max_mutating_in_flight": 1, "retry_after_s": 7}
+    scenario = exact(apiserver__flow_control=seats)
     result = simulate(scenario, load_of((1.0, AppKind.POD, 3)), seed=1)
     assert requests_of(result, "POST", "pods", 429) == 3
     created = np.sort(result.pods["created_s"].to_numpy())
@@ -74,13 +75,14 @@ def test_who_finds_no_seat_comes_again_after_retry_after():
 
 def test_aggregated_requests_that_find_no_seat_come_again_after_retry_after():
     """Ten leases while all writing seats are taken: ten are refused at once, and ten are served 3 s later."""
-    scenario = exact(apiserver__flow_control__max_mutating_in_flight=5, apiserver__flow_control__retry_after_s=3)
-    cluster = Cluster(scenario, load_of((100.0, AppKind.POD, 0)), Streams(1))
+    given = {"type": "max-in-flight", "max_mutating_in_flight": 5, "retry_after_s": 3}
+    cluster = Cluster(exact(apiserver__flow_control=given), load_of((100.0, AppKind.POD, 0)), Streams(1))
     seats = cluster.api.flow_control.writing
-    assert seats.try_acquire_up_to(5) == 5
+    taken = [seats.enter() for _ in range(5)]
     Aggregate(cluster.clock, cluster.api, "system:node").send(RENEW_LEASE, 10)
     cluster.clock.run_until(1.0)
-    seats.release(5)
+    for request in taken:
+        seats.leave(request)
     cluster.clock.run_until(10.0)
     columns, kinds = cluster.requests.columns(), cluster.requests.kinds()
     rows = zip(columns["kind"], columns["count"], columns["time_s"], strict=True)

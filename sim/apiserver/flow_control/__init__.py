@@ -1,0 +1,1 @@
+"""Flow control: who is served now, who waits, who is refused; one file a kind."""

@@ -1,0 +1,381 @@
+"""API Priority and Fairness: each request goes to a priority level by the first flow schema that matches it, and waits
+there, among the queues of its flow's hand, for its fair turn.
+
+Sources: Kubernetes enhancement 1040; Kubernetes 1.20 and 1.34 source, apiserver flowcontrol.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from simpy.events import Event
+
+from sim.apiserver.flow_control.borrowing import Bounds, Demand, bounds, new_limits
+from sim.apiserver.flow_control.catalog import (
+    FLOW_CONTROLS,
+    GATEWAY_TIMEOUT,
+    PASSED,
+    TOO_MANY_REQUESTS,
+    FlowControl,
+    FlowControlSpec,
+    long_running,
+)
+from sim.apiserver.flow_control.fair_queuing import RULES_1_20, RULES_1_34, FairQueues, Request
+from sim.apiserver.flow_control.objects import EXEMPT, FlowSchema, PriorityLevel, flow_objects_of
+from sim.apiserver.flow_control.retry_after import RetryAfter
+from sim.apiserver.flow_control.shuffle_sharding import deal, flow_hash
+from sim.apiserver.flow_control.targets import target_of
+from sim.apiserver.flow_control.work import fan_out, list_seats, widest_request
+from sim.apiserver.identity import ANY_NODE, Identity
+from sim.apiserver.request import Operation
+from sim.base.errors import InputError, Problems
+from sim.base.spec import param
+from sim.engine.clock import Alarm, fire
+from sim.engine.meter import Meter
+
+if TYPE_CHECKING:
+    from sim.engine.clock import Clock
+
+SOURCE_1_34 = "Kubernetes 1.34 source, apiserver flowcontrol"
+NODE_FLOWS = 256
+"""Where all nodes send as one, their requests are dealt in turn to the hands of so many nodes."""
+
+
+@FLOW_CONTROLS.register("priority-and-fairness")
+class PriorityAndFairnessSpec(FlowControlSpec):
+    """Priority levels that share the seats for reading and writing together, with fair queuing inside each."""
+
+    rules: Literal["1.20", "1.34"] = param(
+        "1.20",
+        "whose rules and default objects: 1.20 counts requests; 1.34 counts seat-seconds, lets levels borrow, "
+        "weighs LISTs and changes that many watch, and raises Retry-After under overload",
+    )
+    objects: tuple[str, ...] = param(
+        (), "files or folders with FlowSchemas and PriorityLevelConfigurations, over the default objects"
+    )
+    wait_limit_s: float = param(
+        15.0,
+        "longest wait in a queue: a quarter of the request timeout",
+        source="Kubernetes 1.20 and 1.34 source, API server",
+        gt=0,
+        le=3600,
+    )
+    request_timeout_s: float = param(
+        60.0,
+        "a request older than this is answered 504; under the rules of 1.20 one may wait so long in a queue that nobody joins",
+        source="Kubernetes 1.20 source, API server defaults",
+        gt=0,
+        le=3600,
+    )
+    retry_after_s: float = param(
+        1.0, "Retry-After of a 429 answer, where it is not raised", source="Kubernetes 1.20 source", gt=0, le=60
+    )
+    longest_retry_after_s: int = param(32, "most that Retry-After is raised to", source=SOURCE_1_34, ge=1, le=3600)
+    borrowing_period_s: float = param(10.0, "how often seats are lent anew", source=SOURCE_1_34, gt=0, le=3600)
+    demand_smoothing: float = param(
+        0.977, "weight of the demand before, when a level wants less than it did", source=SOURCE_1_34, ge=0, le=1
+    )
+    objects_per_seat: float = param(
+        100.0, "objects that a LIST looks at for one seat", source=SOURCE_1_34, gt=0, le=1e6
+    )
+    watchers_per_seat: float = param(10.0, "watchers of a change for one seat", source=SOURCE_1_34, gt=0, le=1e6)
+    watch_event_s: float = param(
+        0.005, "how long a changing request keeps the seats of its watchers", source=SOURCE_1_34, ge=0, le=10
+    )
+    widest_request_seats: int = param(10, "most seats of one request", source=SOURCE_1_34, ge=1, le=1000)
+    widest_request_share: float = param(0.15, "and of its level's nominal seats", source=SOURCE_1_34, gt=0, le=1)
+
+    def check(self, path: str, base_dir: str, problems: Problems) -> None:
+        try:
+            flow_objects_of(self.paths(base_dir), self.rules)
+        except InputError as error:
+            for line in str(error).splitlines()[1:]:
+                problems.add(f"{path}.objects", list(self.objects), line.strip())
+
+    def paths(self, base_dir: str) -> list[Path]:
+        return [Path(base_dir) / each for each in self.objects]
+
+    def build(self, clock: Clock, base_dir: str) -> PriorityAndFairness:
+        return PriorityAndFairness(clock, self, base_dir)
+
+
+class Flow:
+    """What a kind of request meets: its level, and the queues its flow may join."""
+
+    __slots__ = ("_hands", "_turn", "hand", "level", "schema", "spread")
+
+    def __init__(self, level: Level | None, schema: str, hands: list[tuple[int, ...]]) -> None:
+        self.level = level
+        """None: exempt."""
+        self.schema = schema
+        self.hand = hands[0]
+        self.spread = len(hands) > 1
+        """Many flows in place of one."""
+        self._hands = hands
+        self._turn = 0
+
+    def next_flow(self) -> None:
+        self._turn = (self._turn + 1) % len(self._hands)
+        self.hand = self._hands[self._turn]
+
+
+class Level:
+    """One priority level: waiting, timing out and waking around the rules of `FairQueues`."""
+
+    def __init__(
+        self, clock: Clock, spec: PriorityAndFairnessSpec, level: PriorityLevel, within: Bounds, most: int
+    ) -> None:
+        self._clock = clock
+        self.name = level.name
+        self.config = level
+        self.bounds = within
+        self.lends = spec.rules != "1.20"
+        rules = RULES_1_34 if self.lends else RULES_1_20
+        self.queues = FairQueues(within.nominal, -1 if level.exempt else level.queues, level.queue_length, rules)
+        self.demand = Demand() if self.lends else None
+        self.widest = widest_request(
+            within.nominal, level.hand_size, spec.widest_request_share, spec.widest_request_seats
+        )
+        self.retry_after = RetryAfter(spec.longest_retry_after_s)
+        self.meter = Meter(clock, f"{level.name} seats", "apiserver", most)
+        self.refused = self.timed_out = 0
+        self.wait_s = 0.0
+        """Sum over the requests that were served."""
+        self.enter_limit_s = spec.wait_limit_s
+        self._deadline_s = spec.wait_limit_s if self.lends else spec.request_timeout_s
+        self._deadline_code = TOO_MANY_REQUESTS if self.lends else GATEWAY_TIMEOUT
+        self._waiting: deque[Request] = deque()
+        """In order of arrival; those that wait no more are still here until the alarm comes to them."""
+        self._armed = False
+        self._ready: deque[Request] = deque()
+        self._waking = False
+
+    def enter(self, request: Request, hand: tuple[int, ...]) -> Request:
+        """A request of a flow with this hand."""
+        now_s = self._clock._now
+        queues = self.queues
+        if queues.waiting and not self.lends:
+            self._expire(hand, now_s)
+        if not queues.arrive(request, hand, now_s):
+            self._refuse(request, now_s)
+        elif request.started_s < 0:
+            if queues.seats < queues.limit:
+                self._ready.extend(queues.dispatch(now_s))
+            if request.started_s < 0:
+                request.event = Event(self._clock)
+                self._waiting.append(request)
+                self._arm()
+        if self._ready:
+            self._wake()
+        self._note()
+        return request
+
+    def leave(self, request: Request) -> None:
+        """A request has been served."""
+        self.meter.served += 1
+        now_s = self._clock._now
+        if not self.queues.finish(request, now_s):
+            self._clock.at(request.keep_s, partial(self._free, request))
+        elif self.queues.waiting:
+            self.dispatch(now_s)
+            return
+        self._note()
+
+    def dispatch(self, now_s: float) -> None:
+        """Start those whose turn it is."""
+        self._ready.extend(self.queues.dispatch(now_s))
+        self._note()
+        self._wake()
+
+    def _free(self, request: Request, _: Alarm) -> None:
+        now_s = self._clock._now
+        self.queues.free(request, now_s)
+        self.dispatch(now_s)
+
+    def _note(self) -> None:
+        queues = self.queues
+        self.meter.level(queues.seats, queues.waiting)
+        if self.demand is not None:
+            self.demand.note(queues.seats + queues.seats_waiting, self._clock._now)
+
+    def _wake(self) -> None:
+        """Let those go on of whom it is known what becomes of them. Who goes on may end at once and make more ready: they
+        come in the loop below, so the stack does not grow."""
+        if self._waking:
+            return
+        self._waking = True
+        try:
+            while self._ready:
+                request = self._ready.popleft()
+                event, request.event = request.event, None
+                if event is not None:
+                    if not request.code:
+                        self.wait_s += self._clock._now - request.arrived_s
+                    fire(event)
+        finally:
+            self._waking = False
+
+    def _refuse(self, request: Request, now_s: float, code: int = TOO_MANY_REQUESTS) -> None:
+        request.code = code
+        self.refused += 1
+        self.retry_after.note(now_s)
+
+    def _expire(self, hand: tuple[int, ...], now_s: float) -> None:
+        """Who has waited too long in the queue that a request joins leaves it."""
+        waiting = self.queues.queue_of(hand).waiting
+        while waiting and now_s - waiting[0].arrived_s > self.enter_limit_s:
+            self._give_up(waiting[0], now_s, TOO_MANY_REQUESTS)
+
+    def _give_up(self, request: Request, now_s: float, code: int) -> None:
+        self.queues.give_up(request, now_s)
+        self._refuse(request, now_s, code)
+        self.timed_out += 1
+        self._ready.append(request)
+
+    def _arm(self) -> None:
+        """All wait for the same time at most, so who came first leaves first."""
+        if self._armed:
+            return
+        while self._waiting and self._waiting[0].event is None:
+            self._waiting.popleft()
+        if self._waiting:
+            self._armed = True
+            due_s = self._waiting[0].arrived_s + self._deadline_s
+            self._clock.at(max(0.0, due_s - self._clock._now), self._ring)
+
+    def _ring(self, _: Alarm) -> None:
+        self._armed = False
+        now_s = self._clock._now
+        while self._waiting and (
+            self._waiting[0].event is None or now_s >= self._waiting[0].arrived_s + self._deadline_s
+        ):
+            request = self._waiting.popleft()
+            if request.event is not None:
+                self._give_up(request, now_s, self._deadline_code)
+        self._note()
+        self._wake()
+        self._arm()
+
+
+class PriorityAndFairness(FlowControl):
+    """All levels of one server.
+
+    watchers_of, objects_of: how many watch a resource, and how many objects of it there are; for the work estimates.
+    """
+
+    def __init__(self, clock: Clock, spec: PriorityAndFairnessSpec, base_dir: str) -> None:
+        self._clock = clock
+        self._spec = spec
+        self.objects = flow_objects_of(spec.paths(base_dir), spec.rules)
+        self.watchers_of: Callable[[str], int] = lambda resource: 0
+        self.objects_of: Callable[[str], int] = lambda resource: 0
+        self._flows: dict[tuple[Operation, Identity, str], Flow] = {}
+        self._weighs = spec.rules != "1.20"
+        seats = spec.max_in_flight + spec.max_mutating_in_flight
+        shares = sum(level.shares for level in self.objects.levels)
+        within = {
+            level.name: bounds(level.shares, shares, seats, level.lendable_percent, level.borrowing_percent)
+            for level in self.objects.levels
+        }
+        total = sum(each.nominal for each in within.values())
+        self.levels: dict[str, Level] = {}
+        for level in self.objects.levels:
+            own = within[level.name]
+            most = min(own.most, total) if self._weighs else own.nominal
+            self.levels[level.name] = Level(clock, spec, level, own, max(1, most))
+        self.meters = [level.meter for level in self.levels.values() if not level.config.exempt]
+        if self._weighs:
+            self._lend()
+
+    def enter(self, operation: Operation, user: Identity, namespace: str) -> Request:
+        try:
+            flow = self._flows[operation, user, namespace]
+        except KeyError:
+            flow = self.flow_of(operation, user, namespace)
+        level = flow.level
+        if level is None:
+            return PASSED
+        hand = flow.hand
+        if flow.spread:
+            flow.next_flow()
+        return level.enter(self._weigh(operation, level) if self._weighs else Request(level), hand)
+
+    def enter_many(self, operation: Operation, user: Identity, count: int, abreast: int) -> tuple[list[Request], int]:
+        """Where no seat is free one waits its turn for all; those that go on serve all, if it takes longer."""
+        level = self.flow_of(operation, user, "").level
+        if level is None:
+            return [PASSED] * abreast, count
+        entered: list[Request] = []
+        queues = level.queues
+        while len(entered) < abreast and (not entered or (queues.seats < queues.limit and not queues.waiting)):
+            request = self.enter(operation, user, "")
+            if request.code:
+                break
+            entered.append(request)
+        return entered, count if entered else 0
+
+    def retry_after_s(self, operation: Operation, user: Identity, namespace: str) -> float:
+        level = self.flow_of(operation, user, namespace).level
+        if not self._weighs or level is None:
+            return self._spec.retry_after_s
+        return self._spec.retry_after_s * level.retry_after.seconds
+
+    def flow_of(self, operation: Operation, user: Identity, namespace: str) -> Flow:
+        """The flow that such a request belongs to."""
+        asked = (operation, user, namespace)
+        flow = self._flows.get(asked)
+        if flow is None:
+            target = target_of(operation, namespace)
+            schema = self.objects.schema_of(user, target)
+            level = self.levels[schema.level]
+            uncounted = (level.config.exempt or long_running(operation)) and not self._weighs
+            hands = self._hands(schema, level, user, target.namespace)
+            flow = self._flows[asked] = Flow(None if uncounted else level, schema.name, hands)
+        return flow
+
+    def _hands(self, schema: FlowSchema, level: Level, user: Identity, namespace: str) -> list[tuple[int, ...]]:
+        queues, hand_size = level.config.queues, level.config.hand_size
+        if not queues:
+            return [()]
+        names = [schema.flow_of(user, namespace)]
+        if user.name == ANY_NODE and schema.distinguisher == "ByUser":
+            names = [f"{ANY_NODE}:node-{number + 1}" for number in range(NODE_FLOWS)]
+        return [deal(flow_hash(schema.name, name) if queues > 1 else 0, queues, hand_size) for name in names]
+
+    def _weigh(self, operation: Operation, level: Level) -> Request:
+        spec = self._spec
+        if operation.verb == "LIST":
+            seats = list_seats(self.objects_of(operation.resource), 0, True, False, spec.objects_per_seat)
+            return Request(level, min(seats, level.widest))
+        if operation.mutating:
+            watchers = self.watchers_of(operation.resource.partition("/")[0])
+            if watchers:
+                kept, keep_s = fan_out(watchers, spec.watchers_per_seat, spec.watch_event_s, level.widest)
+                return Request(level, 1, kept, keep_s)
+        return Request(level)
+
+    def _lend(self, _: Alarm | None = None) -> None:
+        """Every level's limit follows what the levels wanted in the period that ends."""
+        now_s = self._clock._now
+        highs = {
+            name: level.demand.close(now_s, self._spec.demand_smoothing)
+            for name, level in self.levels.items()
+            if level.demand is not None
+        }
+        levels = [level for level in self.levels.values() if not level.config.exempt]
+        exempt = self.levels.get(EXEMPT)
+        limits = new_limits(
+            [level.bounds for level in levels],
+            [highs[level.name] for level in levels],
+            [level.demand.smoothed for level in levels if level.demand is not None],
+            max(exempt.bounds.least, highs[EXEMPT]) if exempt else 0,
+        )
+        for level, limit in zip(levels, limits, strict=True):
+            if limit != level.queues.limit:
+                level.queues.set_limit(limit, now_s)
+                level.dispatch(now_s)
+        self._clock.at(self._spec.borrowing_period_s, self._lend)
