@@ -320,6 +320,7 @@ def _one_line(plugin: object) -> str:
 def _catalogs() -> dict[str, Catalog[Any]]:
     """Every family of plugins by what a scenario calls it."""
     from sim.faults.catalog import FAULTS
+    from sim.images.sources import IMAGE_SOURCES
     from sim.kubelet.runtimes import RUNTIMES
     from sim.network.cni import CNI
     from sim.workload import WORKLOADS
@@ -331,6 +332,7 @@ def _catalogs() -> dict[str, Catalog[Any]]:
         "Arrivals: arrivals.type in a workload": ARRIVALS,
         "Request shapes: mix in a workload": MIXES,
         "Container runtimes: runtime.type": RUNTIMES,
+        "Where images come from: registry.type": IMAGE_SOURCES,
         "Network plug-ins: network.cni.type": CNI,
         "Faults: faults[].type": FAULTS,
     }

@@ -28,7 +28,9 @@ from sim.controllers.spec import ControllerManagerSpec
 from sim.engine.spec import MachineSpec
 from sim.etcd.spec import MAIN, EtcdSpec
 from sim.faults.catalog import FAULTS, FaultSpec, Targets
-from sim.images.spec import ImageSpec, RegistrySpec
+from sim.images.layers import read_images
+from sim.images.sources import IMAGE_SOURCES, SourceSpec
+from sim.images.spec import ImageSpec
 from sim.kubelet.runtimes import RUNTIMES, RuntimeSpec
 from sim.kubelet.spec import KubeletSpec
 from sim.network.spec import NetworkSpec
@@ -72,7 +74,7 @@ class Scenario(Spec):
     kubelet: KubeletSpec = KubeletSpec()
     runtime: Annotated[RuntimeSpec, Choice(RUNTIMES)] = param("containerd", "the container runtime of every node")
     images: Named[ImageSpec] = Field({}, description="images by name; none: pods start without pulling")
-    registry: RegistrySpec = RegistrySpec()
+    registry: Annotated[SourceSpec, Choice(IMAGE_SOURCES)] = param("single", "where images come from")
     network: NetworkSpec = NetworkSpec()
     tenants: TenantsSpec = TenantsSpec()
     workload: Annotated[WorkloadSpec, Choice(WORKLOADS)] | None = param(
@@ -266,6 +268,12 @@ def _check_tenants(scenario: Scenario, problems: Problems) -> None:
 def _check_images(scenario: Scenario, problems: Problems) -> None:
     if scenario.images and not any(image.popularity for image in scenario.images.values()):
         problems.add("images", 0, "leave no image with a popularity above 0")
+    images = read_images(scenario.images, "images", problems)
+    scenario.registry.check("registry", images, problems)
+    for name, image in scenario.images.items():
+        if image.pushed_at_s and image.present_share:
+            rule = "must be 0 for an image that is pushed during the run"
+            problems.add(f"images.{name}.present_share", image.present_share, rule, "or leave out pushed_at_s")
 
 
 def _check_network(scenario: Scenario, problems: Problems) -> None:
@@ -286,7 +294,7 @@ _CHECKS: tuple[tuple[tuple[str, ...], Callable[[Scenario, Problems], None]], ...
     (("machines", "apiserver", "etcd", "controllers", "scheduler", "kubelet"), _check_machines),
     (("scheduler",), _check_profile),
     (("tenants",), _check_tenants),
-    (("images",), _check_images),
+    (("images", "registry"), _check_images),
     (("network", "nodes"), _check_network),
     (("faults", "etcd", "scheduler", "tenants"), _check_faults),
 )

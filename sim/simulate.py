@@ -39,7 +39,10 @@ from sim.engine.token_bucket import TokenBucket
 from sim.etcd.router import MAIN, EtcdRouter, etcd_groups
 from sim.faults.catalog import Struck
 from sim.faults.schedule import Faults
-from sim.images.registry import Registry
+from sim.images.layers import build_images
+from sim.images.service import ImageService
+from sim.images.sources import Site
+from sim.images.use import ImageUse
 from sim.invariants import check_invariants
 from sim.kubelet.pod_workers import PodWorkers
 from sim.kubelet.status_manager import StatusManager
@@ -322,12 +325,29 @@ class Cluster:
     def _wire_kubelets(self, streams: Streams) -> None:
         scenario, clock, load, pods = self.scenario, self.clock, self.load, self.pods
         spec = scenario.kubelet
-        sizes = {name: image.size_bytes for name, image in scenario.images.items()}
+        images, zones, nic = build_images(scenario.images), [node.zone for node in self.nodes], scenario.network.nic_bytes_per_s
+        one_flow_a_node = spec.serial_image_pulls and all(len(image.layers) == 1 for image in images.values())
         self.fabric = build_fabric(
-            clock, scenario.network, [node.zone for node in self.nodes], scenario.registry.bandwidth_bytes_per_s
+            clock,
+            scenario.network,
+            zones,
+            *scenario.registry.servers(len(zones)),
+            always=not (scenario.registry.one_server and one_flow_a_node),
         )
-        self.registry = Registry(
-            clock, scenario.registry, sizes, scenario.network.nic_bytes_per_s, self.fabric, len(self.nodes)
+        containers = [(*template.init_containers, *template.containers) for template in load.templates]
+        self.unlisted_images = {c.image for of_pod in containers for c in of_pod if c.image} if not images else set()
+        """Images that pods name where the scenario lists none: nothing is pulled."""
+        wanted = [tuple(c.image for c in of_pod if c.image and images) for of_pod in containers]
+        site = Site(clock, images, nic, len(zones), self.fabric, len(zones), tuple(zones), streams)
+        self.images = ImageService(
+            clock,
+            spec.images,
+            spec.serial_image_pulls,
+            images,
+            scenario.registry.connect(site),
+            streams,
+            len(zones),
+            ImageUse(pods, wanted, spec.images.gc_period_s).of_node,
         )
         self.network = PodNetwork(clock, scenario.network, len(self.nodes), pods, scenario.base_dir)
         self.kubelets = Kubelets(
@@ -337,13 +357,12 @@ class Cluster:
             np.array([node.cores for node in self.nodes]),
             pods,
             streams,
-            {name: image.present_share for name, image in scenario.images.items()},
+            {
+                name: 1.0 if scenario.registry.on_every_node and not image.pushed_at_s else image.present_share
+                for name, image in scenario.images.items()
+            },
             self._program("hollow kubelets", spec.hollow_on) if spec.hollow_on else None,
         )
-        containers = [(*template.init_containers, *template.containers) for template in load.templates]
-        images = [tuple(c.image for c in of_pod if c.image in sizes) for of_pod in containers]
-        self.unlisted_images = {c.image for of_pod in containers for c in of_pod if c.image and c.image not in sizes}
-        """Images that pods name and the scenario does not list: taken to be on every node."""
         template_of = pods.ids["template"]
         client = self._client("system:node")
 
@@ -355,13 +374,13 @@ class Cluster:
             spec,
             scenario.runtime,
             self.network,
-            self.registry,
+            self.images,
             pods,
             client,
             StatusManager(spec.status_period_s, client, namespace_of, self._status_stored),
             self.node_events,
             streams,
-            images_of=lambda pod: images[template_of[pod]],
+            images_of=lambda pod: wanted[template_of[pod]],
             containers_of=lambda pod: len(containers[template_of[pod]]),
             namespace_of=namespace_of,
             grace_s=lambda pod: load.templates[template_of[pod]].termination_grace_s,
@@ -469,7 +488,7 @@ class Cluster:
             self.replicasets.workers.meter,
             self.jobs.workers.meter,
             self.garbage.workers.meter,
-            self.registry.uplink.meter,
+            *self.images.source.meters,
             self.network.spread.meter,
         ]
 

@@ -14,7 +14,7 @@ from sim.apiserver.request import CREATE_EVENT, GET_POD, REMOVE_POD
 from sim.apiserver.watch import Handler
 from sim.base.rand import Sampler, Streams
 from sim.engine.clock import Clock
-from sim.images.registry import Registry
+from sim.images.service import ImageService
 from sim.kubelet.node import Node
 from sim.kubelet.runtimes import RuntimeSpec
 from sim.kubelet.spec import KubeletSpec
@@ -28,7 +28,7 @@ Process = Generator[Event, Any, None]
 class PodWorkers:
     """syncPod for every pod of every node.
 
-    images_of: images that a pod's containers need and the registry holds, in order. containers_of: how many containers start.
+    images_of: images that a pod's containers need, in order. containers_of: how many containers start.
     on_running: called when the status Running is stored. heard_running, heard_finished: when the watchers know of that or of
     a final status. on_gone: when the object is removed.
     """
@@ -39,7 +39,7 @@ class PodWorkers:
         spec: KubeletSpec,
         runtime: RuntimeSpec,
         network: PodNetwork,
-        registry: Registry,
+        images: ImageService,
         pods: PodTable,
         client: Client,
         status_manager: StatusManager,
@@ -58,7 +58,7 @@ class PodWorkers:
         self._spec = spec
         self._runtime = runtime
         self._network = network
-        self._registry = registry
+        self._images = images
         self._pods = pods
         self._client = client
         self._status = status_manager
@@ -72,6 +72,7 @@ class PodWorkers:
         self._heard_finished = heard_finished
         self._on_gone = on_gone
         self._kill_s = Sampler(spec.kill_s, streams("kubelet.kill"))
+        self._resync_s = Sampler(spec.resync_s, streams("kubelet.resync"))
         self._doomed: set[int] = set()
         """Pods whose DELETE has reached the kubelet."""
         self._finishing: set[int] = set()
@@ -161,21 +162,15 @@ class PodWorkers:
         self._pods.times["network_ready_s"][pod] = self._clock._now
 
     def _pull(self, node: Node, pod: int) -> Process:
-        """Bring the images that are missing onto the node, one at a time a node or all pods' at once."""
+        """Bring the images that are missing onto the node; what fails is tried again with a later sync of the pod."""
         times = self._pods.times
         times["pull_started_s"][pod] = self._clock._now
         for image in self._images_of(pod):
-            if not image or image in node.images:  # "": a scenario without images, nothing to pull
+            if image in node.images and self._spec.images.pull_policy != "Always":
                 continue
-            if self._spec.serial_image_pulls:
-                if not node.pull_lock.try_acquire():
-                    yield node.pull_lock.acquire()
-                if image not in node.images:  # another pod's pull may have brought it meanwhile
-                    yield from self._registry.pull(node, image)
-                node.pull_lock.release()
-            else:  # a pull of the same image under way serves both: runtimes fetch a layer once
-                if image not in node.pulls:
-                    node.pulls[image] = self._clock.start(self._registry.pull(node, image))
-                if (pull := node.pulls[image]).callbacks is not None:
-                    yield pull
+            while (yield from self._images.ensure(node, pod, image, namespace=self._namespace_of(pod))):
+                if pod in self._doomed:
+                    break
+                yield self._clock.timeout(self._resync_s())
+        self._images.forget(pod)
         times["pull_ready_s"][pod] = self._clock._now

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from sim.base.rand import Dist, Lognormal
+from sim.base.rand import Dist, Lognormal, Uniform
 from sim.base.spec import Spec, param
+from sim.images.spec import NodeImagesSpec
 
 K20 = "Kubernetes 1.20 source, kubelet defaults"
 
@@ -49,6 +50,12 @@ class KubeletSpec(Spec):
         5.0e-3, "one syncPod besides runtime, image and network work, on the node", unverified=True, ge=0, le=10
     )
     serial_image_pulls: bool = param(True, "pull one image at a time", source=K20)
+    images: NodeImagesSpec = NodeImagesSpec()
+    resync_s: Dist = param(
+        Uniform(low=10.0, high=15.0),
+        "from a failed sync of a pod to the next",
+        source="Kubernetes 1.20 source, pod workers: 10 s and up to half of it more",
+    )
     kill_s: Dist = param(
         Lognormal(median=0.5, sigma=0.8, maximum=30.0),
         "time containers take to stop after SIGTERM; cut at the pod's grace period",

@@ -165,12 +165,15 @@ class ServerLink:
         self.meter.served += 1
 
 
-def build_fabric(clock: Clock, spec: NetworkSpec, zones: Sequence[str], *servers_bytes_per_s: float) -> Fabric | None:
-    """The fabric of a cluster with its servers as the last hosts; None where only interfaces limit.
+def build_fabric(
+    clock: Clock, spec: NetworkSpec, zones: Sequence[str], *servers_bytes_per_s: float, always: bool = False
+) -> Fabric | None:
+    """The fabric of a cluster with its servers as the last hosts; None where only interfaces limit, unless `always`.
 
-    zones: the zone of each node. servers_bytes_per_s: interface of each server; servers stand in the first zone.
+    zones: the zone of each node. servers_bytes_per_s: interface of each server; servers stand in the first zone. always: needed
+    where a receiver has several transfers at a time, or a transfer one of several servers: then one server's interface is not all.
     """
-    if spec.underlay.topology == "flat" and not spec.underlay.zones_bandwidth_bytes_per_s:
+    if not always and spec.underlay.topology == "flat" and not spec.underlay.zones_bandwidth_bytes_per_s:
         return None
     names = {zone: index for index, zone in enumerate(dict.fromkeys(zones))}
     zone = np.array([*(names[name] for name in zones), *(0 for _ in servers_bytes_per_s)], np.int64)

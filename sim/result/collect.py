@@ -178,6 +178,8 @@ def _reasons(cluster: Cluster) -> tuple[dict[str, int], str]:
         if template not in texts:
             texts[template] = cluster.scheduler.why_unschedulable(pod)
         counts[_reason(texts[template])] += 1
+    for reason in cluster.images.reasons.values():
+        counts[f"on its node, waiting: {reason}"] += 1
     asked = (columns["phase"] == Phase.WAITING) & (columns["requested_s"] <= cluster.clock.now)
     for pod in np.flatnonzero(asked).tolist():
         counts[
@@ -220,8 +222,10 @@ def _counters(cluster: Cluster) -> dict[str, int]:
         "etcd_batches": cluster.etcd.batches,
         "etcd_ranges": cluster.etcd.ranges,
         "watch_events": cluster.watch.events,
-        "image_pulls": cluster.registry.pulls,
-        "image_bytes": cluster.registry.sent_bytes,
+        "image_pulls": cluster.images.pulls,
+        "image_bytes": int(cluster.images.source.sent_bytes),
+        "image_pull_failures": cluster.images.failures,
+        "images_removed": cluster.images.removed,
         "creations_refused": cluster.pod_control.refused,
     }
 
@@ -237,7 +241,7 @@ def _notes(cluster: Cluster) -> list[str]:
     if cluster.unlisted_images:
         names = sorted(cluster.unlisted_images)
         notes.append(
-            f"{len(names)} images that pods name are not in the scenario's `images` "
-            f"and were taken to be on every node, for example {names[0]}"
+            f"the scenario lists no images, so the {len(names)} that pods name were taken to be on every node, "
+            f"for example {names[0]}"
         )
     return notes

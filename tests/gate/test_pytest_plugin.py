@@ -56,17 +56,14 @@ def test_a_failing_gate_reads_well(suite: pytest.Pytester) -> None:
     suite.makeconftest(
         """
 import pytest
-from sim.images.spec import RegistrySpec
 
 @pytest.fixture(autouse=True)
 def slow(monkeypatch):
-    from sim.images import registry
-    monkeypatch.setattr(registry.Registry, "__init__", _slow(registry.Registry.__init__))
-
-def _slow(init):
-    def make(self, clock, spec, *rest):
-        init(self, clock, spec.model_copy(update={"bandwidth_bytes_per_s": 1e7}), *rest)
-    return make
+    from sim.images.sources.single import SingleRegistry
+    connect = SingleRegistry.connect
+    monkeypatch.setattr(
+        SingleRegistry, "connect", lambda self, site: connect(self.model_copy(update={"bandwidth_bytes_per_s": 1e7}), site)
+    )
 """
     )
     assert file.is_file()

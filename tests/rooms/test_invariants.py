@@ -70,11 +70,11 @@ def a_quota_over_its_limit(cluster: Cluster) -> None:
 
 
 def an_image_stored_that_was_not_sent(cluster: Cluster) -> None:
-    cluster.registry.stored_bytes += 1
+    cluster.images.stored_bytes += 1
 
 
-def an_image_lost_from_a_node(cluster: Cluster) -> None:
-    next(iter(cluster.kubelets.nodes.values())).images.clear()
+def a_layer_lost_from_a_node(cluster: Cluster) -> None:
+    next(iter(cluster.images.stores.values())).layers.clear()
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def an_image_lost_from_a_node(cluster: Cluster) -> None:
         (a_quota_released_twice, "quota tenant-1: pods used 11, live pods 12, limit 12"),
         (a_quota_over_its_limit, "quota tenant-1: pods used 13, live pods 12, limit 12"),
         (an_image_stored_that_was_not_sent, "images: "),
-        (an_image_lost_from_a_node, "images: "),
+        (a_layer_lost_from_a_node, "not whole: ['app']"),
     ],
 )
 def test_damage_is_found(cluster: Cluster, damage: Callable[[Cluster], None], says: str) -> None:
