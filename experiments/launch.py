@@ -121,6 +121,7 @@ def run(
         "kind": "sweep",
         "identity": identity_of("sweep", (design.hash for design in designs)),
         "name": sweep.name or sweep.cluster.name,
+        "scenario": sweep.cluster.name,
         "paths": list(sweep.paths),
         "seed": designs[0].scenario.seed,
     }

@@ -36,7 +36,7 @@ import numpy as np
 
 from experiments.launch import run
 from experiments.metrics import Metric, read_metric
-from experiments.statistics import CONFIDENCE, paired
+from experiments.statistics import CONFIDENCE, holm, paired
 from experiments.sweep import Sweep
 from sim.base.errors import InputError, Problems, near_miss
 from sim.base.paths import format_path
@@ -97,8 +97,8 @@ class Sensitivity:
     table: pd.DataFrame
     """One row a factor, the one that matters most first.
 
-    one-at-a-time: at_low, base, at_high with the swing (at_high - at_low) and its interval; morris: mu, mu_star with its
-    half width, sigma; sobol: S1 and ST with their half widths.
+    one-at-a-time: at_low, base, at_high, the swing (at_high - at_low) with its interval and p after Holm's correction; morris:
+    mu, mu_star with its half width, sigma; sobol: S1 and ST with their half widths.
     """
     runs: Runs
 
@@ -113,12 +113,18 @@ class Sensitivity:
 
     def sentence(self) -> str:
         """What matters most, in words."""
-        ranked = self.table[~self.table["weight"].isna()]
-        if not len(ranked) or not ranked["weight"].max() > 0:
+        ranked = self.table[self.table["weight"] > 0]
+        if not len(ranked):
             return f"None of the {len(self.factors)} factors changes {self.metric}."
+        if self.method == "one-at-a-time":
+            sure = ranked[ranked["p_holm"] < 1 - self.confidence]
+            if not len(sure):
+                return (f"No factor moves {self.metric} beyond chance with {self.replications} replications; the largest swing seen is "
+                        f"that of {ranked['path'].iloc[0]} ({_amount(float(ranked['weight'].iloc[0]), self)}).")
+            ranked = sure
         top = ranked.head(3)
         names = [f"{path} ({_amount(float(weight), self)})" for path, weight in zip(top["path"], top["weight"], strict=True)]
-        small = int((ranked["weight"] < 0.05 * ranked["weight"].max()).sum())
+        small = int((self.table["weight"] < 0.05 * ranked["weight"].max()).sum())
         tail = f"; {small} of {len(self.factors)} matter less than a twentieth of the first" if small else ""
         return f"{self.metric} depends most on {', '.join(names)}{tail}."
 
@@ -352,9 +358,11 @@ def _one_at_a_time(
             swing.interval.value, swing.interval.low, swing.interval.high, swing.p_value,
             max(values) - min(values),
         ])
-    return pd.DataFrame(rows, columns=[
+    table = pd.DataFrame(rows, columns=[
         "path", "unit", "low", "value", "high", "at_low", "base", "at_high", "swing", "swing_low", "swing_high", "p", "weight",
     ])
+    table["p_holm"] = holm(table.pop("p").to_numpy())
+    return table
 
 
 def _morris(

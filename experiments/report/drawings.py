@@ -22,6 +22,8 @@ MOST_CELLS = 400
 """A larger heat map cannot be read."""
 MOST_NUMBERS = 120
 """Cells of a heat map that still have room for their values."""
+MATERIAL = 0.005
+"""A stage whose difference is below this share of the largest would be an empty line."""
 BAND = 0.16
 """Opacity of an interval around a curve."""
 
@@ -37,7 +39,11 @@ def amount(value: float, unit: str) -> str:
 
 
 def _axis(unit: str) -> FuncFormatter:
-    return FuncFormatter(lambda value, _: amount(value, unit) if value else "0")
+    def tick(value: float, _: int | None = None) -> str:
+        number, _blank, after = amount(value, unit).partition(" ")
+        return f"{float(number.replace(',', '')):,g} {after}".rstrip() if value else "0"
+
+    return FuncFormatter(tick)
 
 
 # --- two designs
@@ -68,7 +74,7 @@ def startup_curves(startup: pd.DataFrame, names: tuple[str, str]) -> Figure:
 
 def stage_differences(stages: pd.DataFrame) -> Figure:
     """Where the second side's pods spend more or less time, stage by stage, with intervals."""
-    shown = stages[stages[["a_mean_s", "b_mean_s"]].max(axis=1) > 0]
+    shown = stages[stages["difference_s"].abs() >= MATERIAL * stages["difference_s"].abs().max()]
     with rc_context(STYLE):
         figure = Plot(figsize=(WIDTH_IN, 1.0 + 0.27 * max(len(shown), 2)))
         axes = figure.subplots()
@@ -158,7 +164,6 @@ def heat_map(values: pd.DataFrame, across: str, down: str, metric: str, unit: st
                 axes.text(column, row, amount(value, unit), ha="center", va="center", fontsize=8.5, color=colour)
         else:
             figure.colorbar(mesh, ax=axes, format=_axis(unit))
-        axes.set_title(metric.replace("_", " "), fontsize=9.5)
         return figure
 
 
@@ -190,17 +195,16 @@ def tornado(table: pd.DataFrame, metric: str, unit: str) -> Figure:
     with rc_context(STYLE):
         figure = Plot(figsize=(WIDTH_IN, 1.1 + 0.3 * max(len(table), 2)))
         axes = figure.subplots()
-        for place, row in enumerate(_rows(table)):
-            for end, value, colour in ((row.low, row.at_low, A), (row.high, row.at_high, B)):
-                axes.barh(place, value - row.base, left=row.base, height=0.62, color=colour, linewidth=0)
-                side = -1 if value < row.base else 1
-                axes.annotate(f"{end:.3g}", (value, place), xytext=(4 * side, 0), textcoords="offset points", va="center",
-                              ha="right" if side < 0 else "left", fontsize=8, color=QUIET[0])
         base = float(table["base"].iloc[0])
+        for place, row in enumerate(_rows(table)):
+            for value, colour in ((row.at_low, A), (row.at_high, B)):
+                axes.barh(place, value - base, left=base, height=0.62, color=colour, linewidth=0, alpha=0.85)
+        values = table[["at_low", "at_high", "base"]].to_numpy(float)
+        room = 0.08 * (np.ptp(values) or abs(base) or 1.0)
+        axes.set_xlim(values.min() - room, values.max() + room)
         axes.axvline(base, color=QUIET[0], linewidth=0.9)
-        axes.set_yticks(range(len(table)), list(table["path"]))
+        axes.set_yticks(range(len(table)), [f"{row.path}  {row.low:.3g} … {row.high:.3g}" for row in _rows(table)])
         axes.invert_yaxis()
-        axes.margins(x=0.12)
         axes.grid(axis="y", visible=False)
         axes.xaxis.set_major_formatter(_axis(unit))
         axes.set_xlabel(f"{metric.replace('_', ' ')} (line: the scenario as it is, {amount(base, unit)})")

@@ -44,6 +44,7 @@ def context(runs: Runs, figures: bool, metrics: tuple[str, ...] = METRICS) -> di
     return {
         "title": str(runs.about.get("name") or runs.path.name),
         "name": str(runs.about.get("name") or runs.path.name),
+        "scenario": str(runs.about.get("scenario", "")),
         "sentence": _sentence(rows, wanted),
         "metrics": [{"name": str(m)} for m in wanted],
         "designs": rows[:MOST_DESIGNS],
@@ -79,7 +80,7 @@ def _sentence(rows: list[dict[str, Any]], metrics: list[Metric]) -> str:
     said = [drawings.amount(row["cells"][place]["value"], m.unit) for row in (best, worst)]
     limits = sorted({row["limit"] for row in rows} - {"nothing"})
     moved = f" What limits: {', '.join(limits)}." if limits else " Nothing limits any of them."
-    return f"{str(m).replace('_', ' ')} goes from {said[0]} ({best['name']}) to {said[1]} ({worst['name']}).{moved}"
+    return f"{str(m).replace('_', ' ').capitalize()} goes from {said[0]} ({best['name']}) to {said[1]} ({worst['name']}).{moved}"
 
 
 def _figures(runs: Runs, m: Metric, values: pd.DataFrame) -> list[Any]:

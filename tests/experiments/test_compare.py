@@ -103,7 +103,8 @@ def test_without_a_difference_alarms_are_rare():
                 "p50": 1.0, "p99": 1.0}) for rep in range(5)},
                 {(1, rep): pd.DataFrame({"stage": ["s"], "mean_s": [1.0], "pods": [9]}) for rep in range(5)},
                 {(1, rep): pd.DataFrame(columns=["resource", "verdict", "utilisation", "wait_per_pod_s", "critical_path_share", "rank"])
-                 for rep in range(5)})
+                 for rep in range(5)},
+                {(1, rep): rng.exponential(2, 50) for rep in range(5)})
             for label in "AB"
         ]
         alarms += len(experiments.compare(*noisy).changes()) > 0

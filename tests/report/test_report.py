@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import errno
+import io
 import os
 import re
 import subprocess
@@ -12,11 +14,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
+import experiments
+from experiments import Runs, Sweep
 from experiments.report import render, write_report
 from experiments.report.run import DRAWINGS, unverified_parameters
-from sim.base.errors import OutputError
+from sim.base.errors import InputError, OutputError
 from sim.base.paths import format_path
 from sim.base.spec_tree import parameters
 from sim.result.plots import FIGURES, ROOM_COLOURS
@@ -228,3 +233,56 @@ def test_chromium_shows_every_figure_without_a_complaint(tmp_path: Path, page: s
         if room not in ("", "etcd")
     }
     assert all(count > 100 for count in drawn.values()), drawn
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    """Two axes, one of them of words."""
+    cluster = Scenario.load("quick", {"horizon_s": 20, "warm_up_s": 0})
+    sweep = Sweep(cluster, axes={"workload.rate_per_s": [2, 4], "runtime.type": ["containerd", "docker"]}, replications=2)
+    return experiments.run(sweep, tmp_path_factory.mktemp("sweep") / "runs", workers=0, quiet=True)
+
+
+def test_a_sweep_has_a_page(runs: Runs) -> None:
+    reader = Reader(render(runs))
+    for said in ("workload.rate_per_s=4, runtime.type=docker", "Pod startup p99 goes from", "workload.rate_per_s"):
+        assert said in reader.text, said
+    assert reader.tags.count("svg") == 4  # lines and a heat map for each of two metrics
+    assert len(reader.ids) == len(set(reader.ids))
+    _tables_can_be_downloaded(reader, ["value", "scenario"])
+    assert "| what limits |" in render(runs, ".md")
+
+
+def test_a_comparison_has_a_page(runs: Runs) -> None:
+    first, second = (name for name in runs.designs["design"] if "rate_per_s=2" in name)
+    found = experiments.compare(f"{runs.path}@{first}", f"{runs.path}@{second}")
+    reader = Reader(render(found))
+    assert found.why() in reader.text
+    assert {"startup", "stages", "changes"} <= set(reader.ids)
+    _tables_can_be_downloaded(reader, ["metric", "a_mean_s", "explains_s", "share"])
+    text = render(found, ".md")
+    assert found.why() in text
+    assert text.count("\n| ") > 5
+
+
+def test_a_run_has_a_text_for_pull_requests() -> None:
+    result = Result(make_record())
+    text = render(result, ".md")
+    assert result.limits() in text
+    assert len([line for line in text.splitlines() if line.startswith("|")]) > len(result.slo()) + 4
+    assert "<" not in text.replace("< ", "")
+
+
+def test_another_ending_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"\.html or \.md"):
+        write_report(Result(bare_record()), tmp_path / "report.pdf")
+    assert list(tmp_path.iterdir()) == []
+
+
+def _tables_can_be_downloaded(reader: Reader, columns: list[str]) -> None:
+    """Each named column is in one of the page's tables."""
+    found: set[str] = set()
+    for reference in reader.references:
+        if reference.startswith("data:text/csv"):
+            found |= set(pd.read_csv(io.BytesIO(base64.b64decode(reference.partition("base64,")[2]))).columns)
+    assert set(columns) <= found
