@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.validate.control_plane import etcd_rows, is_calibration_row
-from experiments.validate.etcd_bench import LoadGeneratorSpec, Outcome, Setup, run
+from experiments.validate.beds import LoadGeneratorSpec
+from experiments.validate.etcd_bench import Outcome, Setup, is_calibration_row, recorded, run
+from experiments.validate.truth import find
 from sim.base.rand import Constant, Distribution, Lognormal
 from sim.etcd.spec import EtcdSpec
 
@@ -26,7 +27,19 @@ TIGHT, LOOSE = 0.05, 0.3
 """Relative standard errors: of a measured figure, and of what is known from elsewhere."""
 LEVELS = (1.0, 1.5, 2.2)
 """For the cost of handling a request: 45 us at the server and 27 us at the client (remembered of Go's gRPC), times this."""
-NAMES = ("wake", "spin", "request", "batch", "fsync_cpu", "disk", "client_wake", "client_spin", "client_request", "append", "message")
+NAMES = (
+    "wake",
+    "spin",
+    "request",
+    "batch",
+    "fsync_cpu",
+    "disk",
+    "client_wake",
+    "client_spin",
+    "client_request",
+    "append",
+    "message",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +63,34 @@ KNOWN = {
 def specs(values: dict[str, float]) -> tuple[EtcdSpec, Distribution, LoadGeneratorSpec]:
     """Members, disk and client with costs in microseconds."""
     etcd = EtcdSpec(
-        wake_cpu_s=values["wake"] * US, spin_s=values["spin"] * US, cpu_factor=VARIATION, put_cpu_s=values["request"] / 2 * US,
-        reply_cpu_s=values["request"] / 2 * US, range_cpu_s=values["request"] * US, batch_cpu_s=values["batch"] * US,
-        fsync_cpu_s=values["fsync_cpu"] * US, append_cpu_s=values["append"] * US, append_put_cpu_s=0.0,
-        message_cpu_s=values["message"] * US, log_byte_s=0.0, member_rtt_s=50 * US, backend_commit_s=Constant(value=1e-3))
-    client = LoadGeneratorSpec(wake_cpu_s=values["client_wake"] * US, spin_s=values["client_spin"] * US, cpu_factor=VARIATION,
-                               request_cpu_s=values["client_request"] * US)
+        wake_cpu_s=values["wake"] * US,
+        spin_s=values["spin"] * US,
+        cpu_factor=VARIATION,
+        put_cpu_s=values["request"] / 2 * US,
+        reply_cpu_s=values["request"] / 2 * US,
+        range_cpu_s=values["request"] * US,
+        batch_cpu_s=values["batch"] * US,
+        fsync_cpu_s=values["fsync_cpu"] * US,
+        append_cpu_s=values["append"] * US,
+        append_put_cpu_s=0.0,
+        message_cpu_s=values["message"] * US,
+        log_byte_s=0.0,
+        member_rtt_s=50 * US,
+        backend_commit_s=Constant(value=1e-3),
+    )
+    client = LoadGeneratorSpec(
+        wake_cpu_s=values["client_wake"] * US,
+        spin_s=values["client_spin"] * US,
+        cpu_factor=VARIATION,
+        request_cpu_s=values["client_request"] * US,
+    )
     return etcd, Lognormal(median=values["disk"] * US, sigma=0.35), client
 
 
 def _rows(series: str, members_of_puts: Iterable[int]) -> list[tuple[Setup, dict[str, float]]]:
     """The rows to fit, each with its measured figures, in seconds."""
     found = []
-    for setup, repetitions in etcd_rows(series):
+    for setup, repetitions in recorded(find(None, [series])[0]).items():
         if not is_calibration_row(setup) or (setup.op == "put" and setup.members not in members_of_puts):
             continue
         figures = {
@@ -79,8 +107,11 @@ def _rows(series: str, members_of_puts: Iterable[int]) -> list[tuple[Setup, dict
 
 
 def _misses(outcome: Outcome, setup: Setup, figures: dict[str, float], values: dict[str, float]) -> list[float]:
-    pairs = [(float(outcome.latency_s.mean()), figures["latency"]), (outcome.etcd_cpu_s, figures["etcd"]),
-             (outcome.client_cpu_s, figures["client"])]
+    pairs = [
+        (float(outcome.latency_s.mean()), figures["latency"]),
+        (outcome.etcd_cpu_s, figures["etcd"]),
+        (outcome.client_cpu_s, figures["client"]),
+    ]
     misses = [np.log(simulated / measured) / TIGHT for simulated, measured in pairs]
     if setup.op == "put":
         misses.append(np.log(outcome.fsync_s / figures["fsync"]) / TIGHT)
@@ -95,17 +126,36 @@ def fit(series: str, level: float) -> tuple[float, dict[str, float]]:
     from scipy.optimize import least_squares
 
     known, rows = KNOWN[series], _rows(series, KNOWN[series].members_of_puts)
-    held = {"request": (45 * level * known.speed, TIGHT), "client_request": (27 * level * known.speed, TIGHT),
-            "disk": (known.disk_us, LOOSE), "fsync_cpu": (known.fsync_cpu_us, LOOSE)}
+    held = {
+        "request": (45 * level * known.speed, TIGHT),
+        "client_request": (27 * level * known.speed, TIGHT),
+        "disk": (known.disk_us, LOOSE),
+        "fsync_cpu": (known.fsync_cpu_us, LOOSE),
+    }
 
     def misses(logs: np.ndarray) -> np.ndarray:
         values = dict(zip(NAMES, np.exp(logs).tolist(), strict=True))
         etcd, disk, client = specs(values)
-        found = [miss for setup, figures in rows
-                 for miss in _misses(run(setup, etcd, disk, client, seconds=1.0, warm_up_s=0.02), setup, figures, values)]
+        found = [
+            miss
+            for setup, figures in rows
+            for miss in _misses(run(setup, etcd, disk, client, seconds=1.0, warm_up_s=0.02), setup, figures, values)
+        ]
         return np.array(found + [np.log(values[name] / value) / error for name, (value, error) in held.items()])
 
-    start = [60.0, 10.0, held["request"][0], 60.0, 80.0, known.disk_us, 55.0, 120.0, held["client_request"][0], 70.0, 5.0]
+    start = [
+        60.0,
+        10.0,
+        held["request"][0],
+        60.0,
+        80.0,
+        known.disk_us,
+        55.0,
+        120.0,
+        held["client_request"][0],
+        70.0,
+        5.0,
+    ]
     best = least_squares(misses, np.log(start), diff_step=0.05, max_nfev=10)
     return float(best.cost), dict(zip(NAMES, np.exp(best.x).tolist(), strict=True))
 
@@ -115,7 +165,11 @@ def main() -> None:
     for series in sys.argv[1:] or KNOWN:
         for level in LEVELS:
             cost, values = fit(series, level)
-            print(series, f"level {level:g}: cost {cost:.1f};", ", ".join(f"{name} {value:.3g} us" for name, value in values.items()))
+            print(
+                series,
+                f"level {level:g}: cost {cost:.1f};",
+                ", ".join(f"{name} {value:.3g} us" for name, value in values.items()),
+            )
 
 
 if __name__ == "__main__":

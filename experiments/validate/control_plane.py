@@ -1,160 +1,117 @@
-"""Simulated against measured: etcd's benchmark, and how long the control plane is without a leader.
+"""Simulated against measured: the control plane of a real Kubernetes 1.20.2 with etcd 3.4.23 on two cores, family by family.
 
-Costs come from the calibration, which was found from rows with one client of the same series; the other rows are
-predicted. Each row says how far repetitions of the measurement itself differ: no error below that means anything.
+Each family of rows has a file beside this one that reads the recorded rows and replays their setups: whatever rows a folder in that
+format holds. Costs come from the calibration of the series, which was found from rows with one client, or 5 pods a second; all other
+rows are predicted. Each line says how far repetitions of the measurement itself differ: no error below that means anything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments.validate.etcd_bench import LoadGeneratorSpec, Outcome, Setup, run
+from experiments.validate import api_requests, etcd_bench, fan_out, life_cycle, scheduler_bench
+from experiments.validate.beds import calibrated
+from experiments.validate.judge import CALIBRATED, MISSED, WITHIN, Metric, Outcome, Row, lines
 from experiments.validate.outages import etcd_outages_s, scheduler_outages_s
-from experiments.validate.truth import truth
-from sim.base.rand import Distribution
+from experiments.validate.truth import Truth
 from sim.controllers.leader_election import LeaderElectionSpec
-from sim.etcd.spec import EtcdSpec
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-TEST_BEDS = Path(__file__).parent / "test_beds"
-SERIES = {"measured-1.20-2core": "series_2/etcd.json", "measured-1.20-2core-noisy": "etcd.json"}
-"""Calibration -> the file of the series that it was found from and is compared with."""
 KILLS = 300
 """Simulated kills of each kind."""
 SIGNIFICANCE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Metric:
-    """One figure of a row: how it is read from the measurement and from the simulation, and how close it should be."""
+class Family:
+    """Rows that are read, replayed and judged alike."""
 
-    unit: str
-    scale: float
-    measured: Callable[[dict[str, Any]], float | None]
-    simulated: Callable[[Outcome], float]
-    aim_percent: float | None
-    """None: shown, not judged."""
+    rows: Callable[[Truth], list[Row]]
+    replay: Callable[[Any, str, float, int], Outcome]
+    """(setup, calibration, simulated seconds, seed)"""
+    metrics: Mapping[str, Metric]
 
 
-def _fsyncs_per_op(row: dict[str, Any]) -> float | None:
-    """The histograms cover more than the row's window: by how much, the backend's commits every 0.1 s tell."""
-    if row["op"] != "put":
-        return None
-    log = row["etcd_histograms"]["etcd_disk_wal_fsync_duration_seconds"]["leader"]
-    backend = row["etcd_histograms"]["etcd_disk_backend_commit_duration_seconds"]["leader"]
-    covered_s = backend["count"] * (0.1 + backend["mean_s"])
-    return float(log["count"] * row["wall_s"] / covered_s / row["ops"])
-
-
-def _fsync_s(row: dict[str, Any]) -> float | None:
-    if row["op"] != "put":
-        return None
-    return float(row["etcd_histograms"]["etcd_disk_wal_fsync_duration_seconds"]["leader"]["mean_s"])
-
-
-METRICS = {
-    "throughput": Metric("1/s", 1.0, lambda row: row["ops_per_s"], lambda out: out.ops_per_s, 15.0),
-    "latency mean": Metric("ms", 1e3, lambda row: row["latency_s"]["mean"], lambda out: float(out.latency_s.mean()), 15.0),
-    "latency p50": Metric("ms", 1e3, lambda row: row["latency_s"]["p50"], lambda out: float(np.median(out.latency_s)), 15.0),
-    "latency p99": Metric("ms", 1e3, lambda row: row["latency_s"]["p99"], lambda out: float(np.quantile(out.latency_s, 0.99)), 30.0),
-    "p99/p50": Metric("", 1.0, lambda row: row["latency_s"]["p99"] / row["latency_s"]["p50"],
-                      lambda out: float(np.quantile(out.latency_s, 0.99) / np.median(out.latency_s)), None),
-    "etcd CPU an operation": Metric("us", 1e6, lambda row: row["cpu_us_per_op"]["etcd"] * 1e-6, lambda out: out.etcd_cpu_s, 15.0),
-    "client CPU an operation": Metric("us", 1e6, lambda row: row["cpu_us_per_op"]["loadgen"] * 1e-6, lambda out: out.client_cpu_s, None),
-    "fsyncs a write": Metric("", 1.0, _fsyncs_per_op, lambda out: out.fsyncs_per_op, 15.0),
-    "fsync mean": Metric("ms", 1e3, _fsync_s, lambda out: out.fsync_s, None),
+FAMILIES: dict[str, Family] = {
+    "etcd": Family(etcd_bench.rows, etcd_bench.replay, etcd_bench.METRICS),
+    "requests": Family(api_requests.rows, api_requests.replay, api_requests.METRICS),
+    "fan-out": Family(fan_out.rows, fan_out.replay, fan_out.METRICS),
+    "life-cycle": Family(life_cycle.rows, life_cycle.replay, life_cycle.METRICS),
+    "scheduler": Family(scheduler_bench.rows, scheduler_bench.replay, scheduler_bench.METRICS),
 }
-
-FLOORS_PERCENT: dict[tuple[str, int], dict[str, float]] = {
-    ("measured-1.20-2core", 1): {"throughput": 19, "latency mean": 19, "latency p50": 19, "latency p99": 31},
-    ("measured-1.20-2core", 3): {"throughput": 10, "latency mean": 10, "latency p50": 10, "latency p99": 14, "etcd CPU an operation": 8},
-    ("measured-1.20-2core-noisy", 3): {"throughput": 75, "latency mean": 79, "latency p50": 79, "latency p99": 167,
-                                       "etcd CPU an operation": 70},
-}
-"""How far repetitions of puts differ, in percent, by series and members (our repetitions of the measurements)."""
-UNUSABLE = {("measured-1.20-2core-noisy", 1)}
-"""Puts that met foreign load or a slow disk in every row."""
+"""By the name on the command line."""
+OUTAGES = "outages"
+"""The kill tests, which compare two samples in place of rows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """What a validation needs of a calibration."""
+@dataclass(frozen=True)
+class Compared:
+    """One series and family: rows, what the simulation says of each, and the judged lines."""
 
-    name: str
-    etcd: EtcdSpec
-    fsync_s: Distribution
-    client: LoadGeneratorSpec
-    cores: int
+    calibration: str
+    family: str
+    rows: list[Row]
+    outcomes: list[Outcome]
+    table: pd.DataFrame
 
+    @property
+    def predicted(self) -> int:
+        """Figures that were judged."""
+        return int(self.table.verdict.isin([WITHIN, MISSED]).sum()) if len(self.table) else 0
 
-@cache
-def calibration(name: str) -> Calibration:
-    """A calibration by name, with the test bed that belongs to it."""
-    from sim.scenario_file import preset_files, read_values
+    @property
+    def within(self) -> int:
+        return int((self.table.verdict == WITHIN).sum()) if len(self.table) else 0
 
-    values = read_values(preset_files()[name], name)
-    bed = read_values(TEST_BEDS / f"{name}.yaml", name)
-    from sim.engine.spec import MachineSpec
-
-    machine = MachineSpec.model_validate(values["machines"]["control-plane"])
-    return Calibration(name, EtcdSpec.model_validate(values["etcd"]), machine.fsync_s,
-                       LoadGeneratorSpec.model_validate(bed["etcd_client"]), machine.cores)
-
-
-def etcd_rows(series: str) -> Iterator[tuple[Setup, list[dict[str, Any]]]]:
-    """The setups of a series with their repetitions."""
-    found: dict[Setup, list[dict[str, Any]]] = {}
-    for row in truth(f"ground_truth/{SERIES[series]}")["rows"]:
-        found.setdefault(Setup(row["op"], row["clients"], row["members"], row["value_bytes"]), []).append(row)
-    yield from found.items()
+    @property
+    def not_replayed(self) -> list[str]:
+        """Rows without a counterpart, and why."""
+        return [
+            f"{row.name}: {outcome.failed}"
+            for row, outcome in zip(self.rows, self.outcomes, strict=True)
+            if outcome.failed
+        ]
 
 
-def is_calibration_row(setup: Setup) -> bool:
-    """Whether costs were taken from it."""
-    return setup.clients == 1 and setup.value_bytes == 256
+def _replay(job: tuple[str, Any, str, float, int]) -> Outcome:
+    family, setup, calibration, seconds, seed = job
+    return FAMILIES[family].replay(setup, calibration, seconds, seed)
 
 
-def compare_etcd(series: str, seconds: float = 3.0, seed: int = 1) -> tuple[pd.DataFrame, dict[Setup, Outcome]]:
-    """One line a row and metric: measured (middle of the repetitions), floor, simulated, error, verdict."""
+def compare(
+    truths: Sequence[Truth], families: Iterable[str] = FAMILIES, seconds: float = 2.0, seed: int = 1, workers: int = 0
+) -> list[Compared]:
+    """Replay every row of these families of these series. seconds: simulated length of a closed-loop row; workers: 0: one a core."""
     import pandas as pd
 
-    costs = calibration(series)
-    lines, outcomes = [], {}
-    for setup, repetitions in etcd_rows(series):
-        outcome = outcomes[setup] = run(setup, costs.etcd, costs.fsync_s, costs.client, cores=costs.cores, seconds=seconds, seed=seed)
-        for name, metric in METRICS.items():
-            values = [value for value in map(metric.measured, repetitions) if value is not None]
-            if values:
-                lines.append(_line(series, setup, name, metric, values, metric.simulated(outcome)))
-    return pd.DataFrame(lines), outcomes
-
-
-def _line(series: str, setup: Setup, name: str, metric: Metric, values: list[float], simulated: float) -> dict[str, Any]:
-    measured = float(np.mean(values))
-    known = FLOORS_PERCENT.get((series, setup.members), {}) if setup.op == "put" else {}
-    seen = (max(values) - min(values)) / measured * 100
-    floor = max(known.get(name, 0.0), seen)
-    error = (simulated / measured - 1) * 100
-    if is_calibration_row(setup):
-        verdict = "calibrated"
-    elif metric.aim_percent is None or (setup.op == "put" and (series, setup.members) in UNUSABLE):
-        verdict = "not judged"
+    found = [(truth, family, FAMILIES[family].rows(truth)) for truth in truths for family in families]
+    jobs = [(family, row.setup, truth.calibration, seconds, seed) for truth, family, rows in found for row in rows]
+    workers = min(workers or os.cpu_count() or 1, max(1, len(jobs)))
+    if workers == 1:
+        outcomes = iter([_replay(job) for job in jobs])
     else:
-        verdict = "within" if abs(error) <= max(metric.aim_percent, floor) else "MISSED"
-    return {
-        "row": f"{setup.op} {setup.value_bytes} B, {setup.clients} clients, {setup.members} members", "metric": name,
-        "unit": metric.unit, "measured": measured * metric.scale, "floor_percent": floor or None,
-        "simulated": simulated * metric.scale, "error_percent": error, "verdict": verdict,
-    }
+        with ProcessPoolExecutor(workers) as pool:
+            outcomes = iter(list(pool.map(_replay, jobs)))
+    compared = []
+    for truth, family, rows in found:
+        mine = [next(outcomes) for _ in rows]
+        judged = [
+            line
+            for row, outcome in zip(rows, mine, strict=True)
+            for line in lines(row, outcome, FAMILIES[family].metrics)
+        ]
+        if rows:
+            compared.append(Compared(truth.calibration, family, rows, mine, pd.DataFrame(judged)))
+    return compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,51 +125,89 @@ class Outage:
     """Two-sample Kolmogorov-Smirnov."""
 
 
-def compare_outages(series: str = "measured-1.20-2core-noisy", seed: int = 1, kills: int = KILLS) -> list[Outage]:
-    """etcd leader kills and scheduler kills, both measured together with the first series."""
+def compare_outages(truth: Truth, seed: int = 1, kills: int = KILLS) -> list[Outage]:
+    """etcd leader kills and scheduler kills, as far as the folder holds them."""
     from scipy.stats import ks_2samp
 
-    costs = calibration(series)
-    etcd = truth("ground_truth/etcd.json")["leader_failover"]["set1_client_timeout_1_5s"]
-    scheduler = truth("ground_truth/scheduler_leader_election.json")["rows"]
+    etcd, fsync_s, _ = calibrated(truth.calibration)
+    failover = truth.read("etcd.json").get("leader_failover") or {}
+    trials = next(
+        (value for name, value in failover.items() if name.startswith("set1") and isinstance(value, list)), []
+    )
     pairs = [
-        ("etcd leader kill, to the first successful write", [row["to_first_successful_write_s"] for row in etcd],
-         etcd_outages_s(costs.etcd, costs.fsync_s, seed, kills)),
-        ("scheduler leader kill, to the next binding", [row["to_next_bind_s"] for row in scheduler],
-         scheduler_outages_s(LeaderElectionSpec(), seed, kills)),
+        (
+            "etcd leader kill, to the first successful write",
+            [row["to_first_successful_write_s"] for row in trials],
+            lambda: etcd_outages_s(etcd, fsync_s, seed, kills),
+        ),
+        (
+            "scheduler leader kill, to the next binding",
+            [row["to_next_bind_s"] for row in truth.rows("scheduler_leader_election.json")],
+            lambda: scheduler_outages_s(LeaderElectionSpec(), seed, kills),
+        ),
     ]
-    return [Outage(name, np.array(measured), simulated, float(ks_2samp(measured, simulated).pvalue))
-            for name, measured, simulated in pairs]
+    found = []
+    for name, measured, simulate in pairs:
+        if measured:
+            simulated = simulate()
+            found.append(Outage(name, np.array(measured), simulated, float(ks_2samp(measured, simulated).pvalue)))
+    return found
 
 
 def outage_table(outages: list[Outage]) -> pd.DataFrame:
     """One line an outage."""
     import pandas as pd
 
-    return pd.DataFrame([{
-        "outage": outage.name, "measured_kills": len(outage.measured_s), "measured_mean_s": outage.measured_s.mean(),
-        "simulated_mean_s": outage.simulated_s.mean(), "measured_p50_s": np.median(outage.measured_s),
-        "simulated_p50_s": np.median(outage.simulated_s), "ks_p_value": outage.p_value,
-        "verdict": "not to be told apart" if outage.p_value > SIGNIFICANCE else "MISSED",
-    } for outage in outages])
+    return pd.DataFrame(
+        [
+            {
+                "outage": outage.name,
+                "measured_kills": len(outage.measured_s),
+                "measured_mean_s": outage.measured_s.mean(),
+                "simulated_mean_s": outage.simulated_s.mean(),
+                "measured_p50_s": np.median(outage.measured_s),
+                "simulated_p50_s": np.median(outage.simulated_s),
+                "ks_p_value": outage.p_value,
+                "verdict": "not to be told apart" if outage.p_value > SIGNIFICANCE else MISSED,
+            }
+            for outage in outages
+        ]
+    )
 
 
-def plot_etcd(series: str, outcomes: dict[Setup, Outcome]) -> Figure:
-    """Both CDFs of the latency of each row of puts."""
+def plot(compared: Compared) -> Figure | None:
+    """Both CDFs of every distribution of every predicted or calibrated row; None where there is none."""
     import matplotlib.pyplot as plt
 
-    rows = [(setup, rows) for setup, rows in etcd_rows(series) if setup.op == "put" and setup in outcomes]
-    figure, axes = plt.subplots(-(-len(rows) // 3), 3, figsize=(12, 3 * -(-len(rows) // 3)), squeeze=False, layout="constrained")
-    for axis, (setup, repetitions) in zip(axes.flat, rows, strict=False):
-        for row in repetitions:
-            quantiles = np.array(row["latency_s"]["q50"]) * 1e3
-            axis.plot(quantiles, np.linspace(0, 1, len(quantiles)), color="#888888", lw=1, label=f"measured, {row['repetition']}")
-        _cdf(axis, outcomes[setup].latency_s * 1e3)
-        axis.set(xscale="log", xlabel="latency (ms)", ylabel="share of writes",
-                 title=f"{setup.value_bytes} B, {setup.clients} clients, {setup.members} members")
-        axis.legend(fontsize=7)
-    for axis in axes.flat[len(rows):]:
+    pairs = [
+        (row, outcome, name)
+        for row, outcome in zip(compared.rows, compared.outcomes, strict=True)
+        for name in row.quantiles
+        if len(outcome.samples.get(name, ()))
+    ]
+    if not pairs:
+        return None
+    columns = 4
+    height = -(-len(pairs) // columns)
+    figure, axes = plt.subplots(height, columns, figsize=(16, 2.6 * height), squeeze=False, layout="constrained")
+    for axis, (row, outcome, name) in zip(axes.flat, pairs, strict=False):
+        for number, quantiles in enumerate(row.quantiles[name]):
+            axis.plot(
+                quantiles * 1e3,
+                np.linspace(0, 1, len(quantiles)),
+                color="#888888",
+                lw=1,
+                label="measured" if not number else None,
+            )
+        _cdf(axis, outcome.samples[name] * 1e3, "#1f6fb4" if not row.calibrates else "#5a9e6f")
+        axis.set(xscale="log", title=row.name if name == "latency" else f"{row.name}: {name}")
+        axis.title.set_fontsize(7)
+        axis.tick_params(labelsize=6)
+    axes.flat[0].legend(fontsize=7)
+    for axis in axes.flat[len(pairs) :]:
         axis.set_visible(False)
+    figure.supxlabel("milliseconds", fontsize=9)
+    figure.supylabel("share", fontsize=9)
     return figure
 
 
@@ -223,13 +218,55 @@ def plot_outages(outages: list[Outage]) -> Figure:
     figure, axes = plt.subplots(1, len(outages), figsize=(6 * len(outages), 3.6), squeeze=False, layout="constrained")
     for axis, outage in zip(axes.flat, outages, strict=True):
         measured = np.sort(outage.measured_s)
-        axis.step(measured, np.arange(1, len(measured) + 1) / len(measured), where="post", color="#888888", label="measured")
-        _cdf(axis, outage.simulated_s)
+        axis.step(
+            measured, np.arange(1, len(measured) + 1) / len(measured), where="post", color="#888888", label="measured"
+        )
+        _cdf(axis, outage.simulated_s, "#1f6fb4")
         axis.set(xlabel="outage (s)", ylabel="share of kills", title=f"{outage.name} (p = {outage.p_value:.2f})")
         axis.legend()
     return figure
 
 
-def _cdf(axis: Any, values: np.ndarray) -> None:
-    probabilities = np.linspace(0, 1, 400)
-    axis.plot(np.quantile(values, probabilities), probabilities, color="#1f6fb4", lw=1.5, label="simulated")
+def _cdf(axis: Any, values: np.ndarray, colour: str) -> None:
+    probabilities = np.linspace(0, 1, 200)
+    axis.plot(np.quantile(values, probabilities), probabilities, color=colour, lw=1.5, label="simulated")
+
+
+def summary(compared: Sequence[Compared]) -> pd.DataFrame:
+    """One line a series and family: rows, judged figures, how many were within their aim or the floor."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        [
+            {
+                "series": one.calibration,
+                "family": one.family,
+                "rows": len(one.rows),
+                "not_replayed": len(one.not_replayed),
+                "calibrated": sum(row.calibrates for row in one.rows),
+                "predicted_figures": one.predicted,
+                "within": one.within,
+                "median_error_percent": _median_error(one.table),
+            }
+            for one in compared
+        ]
+    )
+
+
+def _median_error(table: pd.DataFrame) -> float:
+    judged = table[table.verdict.isin([WITHIN, MISSED])]
+    return float(judged.error_percent.abs().median()) if len(judged) else float("nan")
+
+
+__all__ = [
+    "CALIBRATED",
+    "FAMILIES",
+    "OUTAGES",
+    "Compared",
+    "compare",
+    "compare_outages",
+    "outage_table",
+    "plot",
+    "plot_outages",
+    "summary",
+]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from experiments.validate.control_plane import SIGNIFICANCE, calibration
+from experiments.validate.beds import calibrated
+from experiments.validate.control_plane import SIGNIFICANCE
 from experiments.validate.outages import etcd_outages_s
 from experiments.validate.truth import shared_folder, truth
 from sim.etcd.errors import OK
@@ -18,18 +19,18 @@ needs_measurements = pytest.mark.skipif(shared_folder() is None, reason="the mea
 def test_outages_after_a_leader_kill_cannot_be_told_from_the_measured_ones():
     from scipy.stats import ks_2samp
 
-    costs = calibration("measured-1.20-2core-noisy")
+    etcd, fsync_s, _ = calibrated("measured-1.20-2core-noisy")
     rows = truth("ground_truth/etcd.json")["leader_failover"]["set1_client_timeout_1_5s"]
     measured = [row["to_first_successful_write_s"] for row in rows]
-    simulated = etcd_outages_s(costs.etcd, costs.fsync_s, seed=3, trials=200)
+    simulated = etcd_outages_s(etcd, fsync_s, seed=3, trials=200)
     assert ks_2samp(measured, simulated).pvalue > SIGNIFICANCE
 
 
 def test_the_shortest_outage_is_an_election_time_out_less_a_tick():
     """Time-outs are 10 to 19 ticks of 0.1 s after the last message; a member's tick may come at once, so no less than
     0.9 s, and (first of two draws, no split vote) seldom more than 1.9 s."""
-    costs = calibration("measured-1.20-2core")
-    outages = etcd_outages_s(costs.etcd, costs.fsync_s, seed=5, trials=150)
+    etcd, fsync_s, _ = calibrated("measured-1.20-2core")
+    outages = etcd_outages_s(etcd, fsync_s, seed=5, trials=150)
     assert outages.min() > 0.9 - 0.012  # the last message may be as old as a probe's period
     assert np.mean(outages < 1.95) > 0.85
 

@@ -1,0 +1,416 @@
+"""Pods from POST to gone on the full control plane with hollow nodes, at fixed open-loop rates or as one Deployment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from simpy.events import Event
+
+from experiments.validate import beds
+from experiments.validate.judge import (
+    EXACT,
+    MIDDLE,
+    Metric,
+    Outcome,
+    Row,
+    latencies,
+    latencies_of,
+    latency_metrics,
+)
+from experiments.validate.truth import Truth
+from sim.base.rand import Streams
+from sim.simulate import Cluster
+from sim.state.objects import Container, PodSpec, pairs
+from sim.workload import AppKind, Load
+
+FAMILY = "pod life cycle"
+FILE = "control_plane_pod_lifecycle.json"
+NAMESPACE = "load"
+TENANT = "loadgen"
+LEAD_S = 12.0
+"""Simulated before the first pod, to see what an idle cluster costs."""
+SETTLE_S = 2.0
+"""The recorded windows end this long after the last pod runs, or is gone."""
+LONGEST_S = 300.0
+"""A replay that is not done so long after its last request is given up."""
+CALIBRATION_RATE = 5.0
+"""Costs come from rows of this rate, and of clusters that idle."""
+
+STAGES = (
+    "post_sent_to_answered",
+    "added_seen_to_bind_seen",
+    "bind_seen_to_first_kubelet_status",
+    "first_kubelet_status_to_running_seen",
+    "added_seen_to_running_seen",
+    "post_sent_to_running_seen",
+    "delete_sent_to_answered",
+    "delete_mark_to_terminated_status",
+    "delete_mark_to_gone",
+)
+"""As the recorded rows call them."""
+TIMED = frozenset(
+    {
+        "first_kubelet_status_to_running_seen",
+        "added_seen_to_running_seen",
+        "post_sent_to_running_seen",
+        "delete_mark_to_terminated_status",
+        "delete_mark_to_gone",
+    }
+)
+"""Stages that the kubelet's timers make."""
+CREATION = {
+    "POST pods": ("POST", "pods"),
+    "POST pods binding": ("POST", "pods/binding"),
+    "GET pods": ("GET", "pods"),
+    "PATCH pods status": ("PATCH", "pods/status"),
+    "POST events": ("POST", "events"),
+}
+DELETION = {
+    "DELETE pods": ("DELETE", "pods"),
+    "GET pods": ("GET", "pods"),
+    "PATCH pods status": ("PATCH", "pods/status"),
+}
+"""Requests a pod: as recorded, and as simulated."""
+PROCESSES = {
+    "apiserver": "API server",
+    "etcd": "etcd",
+    "scheduler": "scheduler",
+    "kcm": "controller manager",
+    "hollow": "hollow nodes",
+}
+
+METRICS: dict[str, Metric] = {
+    **{name: metric for stage in STAGES for name, metric in latency_metrics(stage).items()},
+    "all running after": Metric("s", 1.0, MIDDLE),
+    "all gone after": Metric("s", 1.0, MIDDLE),
+    **{f"{kind} a pod, creating": Metric("", 1.0, EXACT) for kind in CREATION},
+    **{f"{kind} a pod, deleting": Metric("", 1.0, EXACT) for kind in DELETION},
+    "PUT resourcequotas status a pod, creating": Metric("", 1.0, MIDDLE),
+    **{
+        f"{process} CPU a pod, {phase}": Metric(
+            "ms", 1e3, MIDDLE if process in ("API server", "etcd", "scheduler") else None
+        )
+        for phase in ("creating", "deleting")
+        for process in PROCESSES.values()
+    },
+    "cores busy, creating": Metric("cores", 1.0, MIDDLE),
+    "cores busy, deleting": Metric("cores", 1.0, MIDDLE),
+}
+
+Floors = dict[str, float]
+
+
+def _floors(calibration: str, rate: float) -> Floors:
+    """How far repetitions differ, percent (our repetitions of the measurements), by what ran at which rate."""
+    second = calibration == "measured-1.20-2core"
+    if rate <= 10:
+        api, p99, timed, timed_p99 = (12, 43, 2, 31) if second else (44, 57, 12, 32)
+    elif rate <= 30:
+        api, p99, timed, timed_p99 = (115, 169, 9, 18)
+    else:
+        api, p99, timed, timed_p99 = (146, 169, 27, 75)
+    cpu = 12 if second and rate <= 10 else 51 if rate <= 10 else 43 if rate <= 30 else 17
+    found: Floors = {}
+    for stage in STAGES:
+        deleting = stage.startswith("delete_mark")
+        middle, tail = (14 if deleting else timed, timed_p99) if stage in TIMED else (api, p99)
+        found.update({f"{stage} mean": middle, f"{stage} p50": middle, f"{stage} p99": tail})
+    for process in PROCESSES.values():
+        found[f"{process} CPU a pod, creating"] = 76 if process == "controller manager" else cpu
+        found[f"{process} CPU a pod, deleting"] = 10 if rate <= 10 else 8 if rate <= 30 else 17
+    for kind in CREATION:
+        found[f"{kind} a pod, creating"] = 0.2 if second else 4.0
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """One run."""
+
+    pods: int
+    rate: float
+    """Pods a second that are posted; 0: one Deployment of all of them."""
+    delete_rate: float
+    """Pods a second that are deleted afterwards; 0: they are not."""
+    nodes: int
+    quota: bool
+    fast_scheduler: bool
+    """The scheduler's client has 5,000 requests a second in place of 50."""
+
+
+def rows(truth: Truth) -> list[Row]:
+    """The runs of a series, repetitions together; idle runs are what the CPU of the others is counted from."""
+    recorded = truth.rows(FILE)
+    idle = {int(row.get("hollow_nodes", 0)): row for row in recorded if "window_s" in row and "cpu_s" in row}
+    found: dict[tuple[str, Setup], list[dict[str, Any]]] = {}
+    for row in recorded:
+        if "stages_s" in row:
+            found.setdefault((str(row.get("run") or row.get("label")), _setup(row)), []).append(row)
+    return [
+        _row(name, setup, repetitions, idle.get(setup.nodes), truth.calibration)
+        for (name, setup), repetitions in found.items()
+    ]
+
+
+def _setup(row: dict[str, Any]) -> Setup:
+    name = str(row.get("run") or row.get("label"))
+    head = name.split("_")[0]
+    counts = row.get("counts") or {}
+    pods = int(row.get("pods") or row.get("replicas") or counts.get("running") or 0)
+    deployment = "deploy" in name or not row.get("rate")
+    return Setup(
+        pods,
+        0.0 if deployment else float(row["rate"]),
+        float(row.get("delete_rate") or 0),
+        int(row.get("hollow_nodes", 50)),
+        "q" in head,
+        "fastsched" in name,
+    )
+
+
+def _row(
+    name: str, setup: Setup, repetitions: list[dict[str, Any]], idle: dict[str, Any] | None, calibration: str
+) -> Row:
+    measured: dict[str, list[float]] = {}
+    quantiles: dict[str, list[np.ndarray]] = {}
+    for row in repetitions:
+        for metric, value in _figures(row, setup, idle).items():
+            measured.setdefault(metric, []).append(value)
+        for stage in STAGES:
+            if "q50" in row["stages_s"].get(stage, {}):
+                quantiles.setdefault(stage, []).append(np.array(row["stages_s"][stage]["q50"]))
+    unusable = ""
+    if setup.rate >= 80:
+        unusable = "the test bed itself saturates the machine: queueing order, not absolute times"
+    return Row(
+        FAMILY,
+        name,
+        setup,
+        measured,
+        calibrates=setup.rate == CALIBRATION_RATE,
+        quantiles=quantiles,
+        unusable=unusable,
+        floors=_floors(calibration, setup.rate or 20.0),
+        timed=frozenset(f"{stage} {figure}" for stage in TIMED for figure in ("mean", "p50")),
+    )
+
+
+def _figures(row: dict[str, Any], setup: Setup, idle: dict[str, Any] | None) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for stage in STAGES:
+        if row["stages_s"].get(stage, {}).get("n"):
+            found.update(latencies(row["stages_s"][stage], stage))
+    for name, field in (("all running after", "all_running_s"), ("all gone after", "all_gone_s")):
+        if row.get(field):
+            found[name] = float(row[field])
+    for phase, window, kinds in (("creating", "create", CREATION), ("deleting", "delete", DELETION)):
+        cpu, window_s = row.get(f"cpu_{window}_s"), row.get(f"cpu_{window}_window_s")
+        if cpu and window_s:
+            found[f"cores busy, {phase}"] = cpu["machine_busy"] / window_s
+            for process, name in PROCESSES.items():
+                if idle is not None and process in cpu and process in idle["cpu_s"]:
+                    used = cpu[process] - idle["cpu_s"][process] / idle["window_s"] * window_s
+                    found[f"{name} CPU a pod, {phase}"] = used / setup.pods
+        requests = (row.get(f"metrics_{window}_window") or {}).get("apiserver_request_total_by_client") or {}
+        for kind in kinds:
+            asked = sum(count for name, count in requests.items() if name.rsplit(" ", 1)[0].strip() == kind)
+            if asked:
+                found[f"{kind} a pod, {phase}"] = asked / setup.pods
+        if phase == "creating" and setup.quota:
+            updates = sum(count for name, count in requests.items() if name.startswith("PUT resourcequotas"))
+            found["PUT resourcequotas status a pod, creating"] = updates / setup.pods
+    return found
+
+
+def load_of(setup: Setup) -> Load:
+    """The pods of a run: bare ones at due times i/rate, or one Deployment; all of one small container."""
+    spec = PodSpec(
+        namespace=NAMESPACE,
+        termination_grace_s=30,
+        containers=(Container(requests=pairs({"cpu": 10, "memory": 10 * 2**20})),),
+    )
+    apps = setup.pods if setup.rate else 1
+    times = LEAD_S + np.arange(apps) / (setup.rate or 1.0)
+    each = np.full(apps, setup.pods // apps, np.int32)
+    kind = AppKind.POD if setup.rate else AppKind.SERVICE
+    return Load(
+        templates=(spec,),
+        tenants=(TENANT,),
+        app_time_s=times,
+        app_end_s=np.full(apps, np.inf),
+        app_kind=np.full(apps, kind, np.int8),
+        app_template=np.zeros(apps, np.int32),
+        app_tenant=np.zeros(apps, np.int32),
+        app_pods=each,
+        app_parallelism=each,
+        pod_duration_s=np.full(setup.pods, np.inf),
+        quotas=((NAMESPACE, pairs({"pods": 10**9})),) if setup.quota else (),
+    )
+
+
+class Watcher:
+    """The load generator's watch: when it saw the first event of each kind for each pod."""
+
+    KINDS = ("created", "bound", "status", "running", "deleting", "terminated", "gone")
+
+    def __init__(self, cluster: Cluster, pods: int, took_in: Callable[[], None]) -> None:
+        self._cluster = cluster
+        self._took_in = took_in
+        self.seen_s = {kind: np.full(pods, np.nan) for kind in self.KINDS}
+        heard = {kind: self._handler(kind) for kind in ("created", "bound", "status", "running", "deleting", "gone")}
+        cluster.watch.watch("pods", "load generator", heard)
+
+    def _handler(self, kind: str) -> Callable[[int], None]:
+        def heard(pod: int) -> None:
+            self._took_in()
+            name = kind
+            if kind in ("status", "running") and not np.isnan(self.seen_s["deleting"][pod]):
+                name = "terminated"
+            if kind == "running" and np.isnan(self.seen_s["status"][pod]):
+                self.seen_s["status"][pod] = self._cluster.clock._now
+            if np.isnan(self.seen_s[name][pod]):
+                self.seen_s[name][pod] = self._cluster.clock._now
+
+        return heard
+
+    def all(self, kind: str) -> bool:
+        return not np.isnan(self.seen_s[kind]).any()
+
+
+class _Account:
+    """CPU of each process and answered requests, up to now."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        used = {name: program.cpu_s for name, program in cluster.programs.items()}
+        self.cpu_s = {
+            "API server": used.get("kube-apiserver", 0.0),
+            "scheduler": used.get("kube-scheduler", 0.0),
+            "controller manager": used.get("kube-controller-manager", 0.0),
+            "hollow nodes": used.get("hollow kubelets", 0.0),
+            "etcd": sum(program.cpu_s for program in cluster.etcd.programs),
+        }
+        self.busy_s = cluster.machines["control-plane"].meter.read()[0]
+        self.at_s = cluster.clock._now
+        columns = cluster.requests.columns()
+        kinds = cluster.requests.kinds()
+        counts = np.bincount(columns["kind"], weights=columns["count"], minlength=len(kinds)) if len(kinds) else []
+        self.requests: dict[tuple[str, str], float] = {}
+        for (operation, *_), count in zip(kinds, counts, strict=True):
+            key = (operation.verb, operation.resource)
+            self.requests[key] = self.requests.get(key, 0.0) + float(count)
+
+
+def replay(setup: Setup, calibration: str, seconds: float, seed: int) -> Outcome:
+    """Run one row to its end; `seconds` says nothing here, since the row's own length counts."""
+    del seconds
+    bed = beds.bed(calibration)
+    values: dict[str, Any] = {"nodes.pools.hollow.count": setup.nodes, "horizon_s": 10_000}
+    if setup.fast_scheduler:
+        values |= {"scheduler.qps": 5000, "scheduler.burst": 5000}
+    streams = Streams(seed)
+    cluster = Cluster(beds.cluster(calibration, values), load_of(setup), streams)
+    clock = cluster.clock
+    client = bed.life_cycle_client.program(clock, cluster.machines["control-plane"], streams)
+    watcher = Watcher(cluster, setup.pods, lambda: client.load(bed.life_cycle_client.event_cpu_s))
+    hollow = cluster.programs.get("hollow kubelets")
+    assert hollow is not None  # the bed puts them on the control plane's machine
+    phases = streams("hollow.idle").random(setup.nodes)
+    for phase in phases.tolist():
+        clock.start(_idle(cluster, hollow, bed.hollow.idle_cpu_s, phase))
+    clock.run_until(LEAD_S)
+    idle = _Account(cluster)
+    last_s = LEAD_S + (setup.pods / setup.rate if setup.rate else setup.pods / 10.0)
+    if not _run_until(cluster, lambda: watcher.all("running"), last_s + LONGEST_S):
+        missing = int(np.isnan(watcher.seen_s["running"]).sum())
+        return Outcome({}, failed=f"{missing} of {setup.pods} pods were not Running after {clock._now - LEAD_S:.0f} s")
+    running_s = float(watcher.seen_s["running"].max()) - LEAD_S
+    clock.run_until(clock._now + SETTLE_S)
+    created = _Account(cluster)
+    values_found = {"all running after": running_s, **_phase(idle, idle, created, setup, "creating", CREATION)}
+    sent_s = np.full(setup.pods, np.nan)
+    answered_s = np.full(setup.pods, np.nan)
+    if setup.delete_rate and setup.rate:
+        begun_s = clock._now
+        clock.start(_deletions(cluster, setup, sent_s, answered_s))
+        if not _run_until(cluster, lambda: watcher.all("gone"), begun_s + setup.pods / setup.delete_rate + LONGEST_S):
+            return Outcome({}, failed=f"{int(np.isnan(watcher.seen_s['gone']).sum())} of {setup.pods} pods did not go")
+        values_found["all gone after"] = clock._now - begun_s
+        clock.run_until(clock._now + SETTLE_S)
+        values_found |= _phase(idle, created, _Account(cluster), setup, "deleting", DELETION)
+    samples = _stages(cluster, watcher, sent_s, answered_s)
+    for stage, sample in samples.items():
+        values_found |= latencies_of(sample, stage)
+    return Outcome(values_found, samples)
+
+
+def _idle(cluster: Cluster, hollow: Any, cpu_s: float, phase_s: float) -> Generator[Event, Any, None]:
+    """A hollow node's own doings, once a second at its own phase."""
+    yield cluster.clock.timeout(phase_s)
+    while True:
+        hollow.load(cpu_s)
+        yield cluster.clock.timeout(1.0)
+
+
+def _deletions(
+    cluster: Cluster, setup: Setup, sent_s: np.ndarray, answered_s: np.ndarray
+) -> Generator[Event, Any, None]:
+    client = cluster._client(TENANT)
+    begun_s = cluster.clock._now
+
+    def delete(pod: int) -> Generator[Event, Any, None]:
+        sent_s[pod] = cluster.clock._now
+        yield from cluster.pod_control.delete(client, pod)
+        answered_s[pod] = cluster.clock._now
+
+    for pod in range(setup.pods):
+        wait_s = begun_s + pod / setup.delete_rate - cluster.clock._now
+        if wait_s > 0:
+            yield cluster.clock.timeout(wait_s)
+        cluster.clock.start(delete(pod))
+
+
+def _run_until(cluster: Cluster, done: Callable[[], bool], latest_s: float) -> bool:
+    while not done():
+        if cluster.clock._now > latest_s:
+            return False
+        cluster.clock.run_until(cluster.clock._now + 0.1)
+    return True
+
+
+def _phase(
+    idle: _Account, before: _Account, after: _Account, setup: Setup, phase: str, kinds: dict[str, tuple[str, str]]
+) -> dict[str, float]:
+    """CPU and requests a pod between two accounts, less what an idle cluster uses in that time."""
+    window_s = after.at_s - before.at_s
+    found = {f"cores busy, {phase}": (after.busy_s - before.busy_s) / window_s}
+    for process in PROCESSES.values():
+        used = after.cpu_s[process] - before.cpu_s[process] - idle.cpu_s[process] / idle.at_s * window_s
+        found[f"{process} CPU a pod, {phase}"] = used / setup.pods
+    for name, kind in kinds.items():
+        found[f"{name} a pod, {phase}"] = (after.requests.get(kind, 0.0) - before.requests.get(kind, 0.0)) / setup.pods
+    updates = after.requests.get(("PUT", "resourcequotas/status"), 0.0) - before.requests.get(
+        ("PUT", "resourcequotas/status"), 0.0
+    )
+    if phase == "creating" and setup.quota:
+        found["PUT resourcequotas status a pod, creating"] = updates / setup.pods
+    return found
+
+
+def _stages(cluster: Cluster, watcher: Watcher, sent_s: np.ndarray, answered_s: np.ndarray) -> dict[str, np.ndarray]:
+    times = {name: np.frombuffer(column, np.float64)[: len(sent_s)] for name, column in cluster.pods.times.items()}
+    seen = watcher.seen_s
+    found = {
+        "post_sent_to_answered": times["created_s"] - times["post_sent_s"],
+        "added_seen_to_bind_seen": seen["bound"] - seen["created"],
+        "bind_seen_to_first_kubelet_status": seen["status"] - seen["bound"],
+        "first_kubelet_status_to_running_seen": seen["running"] - seen["status"],
+        "added_seen_to_running_seen": seen["running"] - seen["created"],
+        "post_sent_to_running_seen": seen["running"] - times["post_sent_s"],
+        "delete_sent_to_answered": answered_s - sent_s,
+        "delete_mark_to_terminated_status": seen["terminated"] - seen["deleting"],
+        "delete_mark_to_gone": seen["gone"] - seen["deleting"],
+    }
+    return {stage: sample[~np.isnan(sample)] for stage, sample in found.items() if not np.isnan(sample).all()}
