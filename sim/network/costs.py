@@ -113,9 +113,9 @@ class PathCosts(Spec):
         gt=0,
         le=1,
     )
-    rule_s: float = param(4.3e-9, "one filter rule that a packet passes, iptables-legacy", source=BED, ge=0, le=1)
+    rule_s: float = param(4.27e-9, "one filter rule that a packet passes, iptables-legacy", source=BED, ge=0, le=1)
     nft_rule_s: float = param(
-        4.5e-9, "one filter rule that a packet passes, nftables without sets", source=BED, ge=0, le=1
+        4.74e-9, "one filter rule that a packet passes, nftables without sets", source=BED, ge=0, le=1
     )
     service_rule_s: float = param(
         5.8e-9,

@@ -2,46 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
+from sim.base.errors import InputError
 from tests.network.shared import shared
 
-HOPS = {
-    "veth_route": ("routed", "host"),
-    "conntrack": ("routed_ct", "routed"),
-    "bridge": ("kubenet", "routed"),
-    "nat": ("nat", "kubenet"),
-    "ipip": ("ipip_bpf", "routed"),
-    "vxlan": ("vxlan", "kubenet"),
-    "tun": ("udp", "kubenet"),
-}
-SEGMENT = {"vxlan": 1398, "udp": 1420, "ipip_bpf": 1428}
 
-
-def test_hop_costs_are_differences_of_single_streams():
+def test_unit_costs_are_what_the_calibrating_rows_say():
+    """Each default is the derived value, to the digits it is written with."""
     shared()
-    from experiments.validate.truth import truth
-    from sim.network.costs import PathCosts
+    from experiments.validate.calibrate_network import derive
 
-    costs = PathCosts()
-    rows = truth("network_truth/datapath.json")["rows"]
-    bulk = {row["mode"]: row for row in rows if (row["profile"], row["test"]) == ("off", "tcp1")}
-    lone = {row["mode"]: row["p50_us"]["min"] / 2 for row in rows if row["test"] == "rr1"}
-
-    def packet_us(mode: str, side: str, copy_s: float) -> float:
-        return (bulk[mode][f"cpu_s_per_GB_{side}"]["p20"] - copy_s * 1e9) * SEGMENT.get(mode, 1448) * 1e-9 * 1e6
-
-    for name, (mode, below) in HOPS.items():
-        hop = costs.one(name)
-        for side, given, copy_s in (
-            ("A", hop.tx_packet_s, costs.copy_tx_byte_s),
-            ("B", hop.rx_packet_s, costs.copy_rx_byte_s),
-        ):
-            assert given * 1e6 == pytest.approx(
-                packet_us(mode, side, copy_s) - packet_us(below, side, copy_s), abs=0.006
-            ), (name, side)
-        assert hop.lone_packet_s * 1e6 == pytest.approx(lone[mode] - lone[below], abs=0.006), name
-    assert costs.stack.lone_packet_s * 1e6 == pytest.approx(lone["host"], abs=0.006)
+    derived = derive()
+    assert len(derived) > 45
+    for one in derived:
+        assert one.default == pytest.approx(one.value, rel=0.02), one
 
 
 def test_predictions_keep_their_aims():
@@ -69,3 +47,51 @@ def test_command_prints_measured_simulated_error(tmp_path):
         assert text in result.output
     assert (tmp_path / "network.csv").stat().st_size > 1000
     assert (tmp_path / "network.svg").stat().st_size > 1000
+
+
+def test_rows_of_another_folder(tmp_path):
+    """Other parameters, modes that nobody models, files that lack: what can be predicted is, the rest is no row."""
+    from experiments.validate.network import compare
+
+    stream = {"profile": "nic", "test": "tcp4", "mode": "vxlan", "gbps_window_p85": 9.0, "cpu_s_per_GB_p20": 1.0}
+    lone = {"profile": "on", "test": "rr256", "mode": "routed", "p50_us": {"min": 37.0}, "p99_us": {"median": 80.0}}
+    paced = {"profile": "on", "test": "udp512_50k", "mode": "host", "cpu_us_per_sent_pkt_p20": 6.0}
+    tables = {
+        "datapath": [stream, lone, paced, {**lone, "mode": "macvlan"}],
+        "rules_path": [{"test": "rr1", "kind": "nft_linear", "n": 7000, "p50_us": {"min": 107.0}}],
+        "rules_program": [{"op": "kubeproxy_resync", "kind": "iptables-legacy", "n": 9000, "wall_s": {"min": 0.09}}],
+    }
+    for name, rows in tables.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps({"rows": rows}))
+    failure = {
+        "test": "silent_death",
+        "topo": "rr3",
+        "N": 20,
+        "hold": 30,
+        "gr": False,
+        "median_s": 22.0,
+        "last_s": 25.0,
+    }
+    bulk = {"test": "bulk", "topo": "rr4", "N": 8, "static_arp": False, "routes": 300, "cpu_s": {"median": 0.08}}
+    (tmp_path / "bgp.json").write_text(json.dumps({"rows": [bulk], "failures": [failure]}))
+    rows = compare(folder=tmp_path)
+    assert [(row.subject, row.case, row.metric) for row in rows] == [
+        ("tcp4", "vxlan nic", "CPU a GB"),
+        ("tcp4", "vxlan nic", "throughput"),
+        ("rr256", "routed on", "latency p50"),
+        ("rr256", "routed on", "latency p99"),
+        ("udp512_50k", "host on", "CPU a datagram"),
+        ("rules", "nft_linear 7000", "latency p50"),
+        ("programming", "kube-proxy resync 9000 rules", "time"),
+        ("BGP", "rr4 8 nodes", "300 routes, processor time"),
+        ("BGP", "rr3 20 nodes, hold 30 s", "silent death, half of the nodes"),
+        ("BGP", "rr3 20 nodes, hold 30 s", "silent death, all"),
+    ]
+    assert all(row.role == "predicted" and row.simulated > 0 for row in rows)
+
+
+def test_a_folder_that_is_not_there():
+    from experiments.validate.network import compare
+
+    with pytest.raises(InputError, match="--truth-dir: /no/such is no folder"):
+        compare(folder=Path("/no/such"))

@@ -36,7 +36,7 @@ class FelixSpec(Spec):
     restore_rule_s: float = param(2.0e-6, "added by each rule in the table", source=PROGRAMS, ge=0, le=1)
     set_member_s: float = param(3.0e-3, "one change of an address set: one ipset program", source=PROGRAMS, ge=0, le=10)
     route_s: float = param(
-        14e-6, "one route, ARP or FDB entry", source="our measurement of ip batches, kernel 6.18", ge=0, le=1
+        12.8e-6, "one route, ARP or FDB entry", source="our measurement of ip batches, kernel 6.18", ge=0, le=1
     )
     rules_refresh_s: float = param(
         180.0, "all chains are read again and mended", source="Calico, felix/config: iptables refresh", gt=0, le=86400
