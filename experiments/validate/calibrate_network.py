@@ -184,7 +184,7 @@ def _bgp(truth: Truth) -> Iterator[Derived]:
             "duplicate_share": 0.0,
         }
         bed = {} if topology == "mesh" else {"topology": "reflectors", "reflectors": int(topology[2:])}
-        return BgpTwin(BgpSpec(**{**none, **bed, **costs}), nodes, np.random.default_rng(0), shared_cores=2)
+        return BgpTwin(BgpSpec.model_validate({**none, **bed, **costs}), nodes, np.random.default_rng(0), shared_cores=2)
 
     mesh = cpu["announce32", "mesh"]
     sends = twin("mesh", send_cpu_s=1.0).announce(nodes - 1).cpu_s
