@@ -49,6 +49,9 @@ class FlowControl:
         the last may have to wait, and how many of `count` they serve; the rest is refused."""
         raise NotImplementedError
 
+    def note_watchers(self, resource: str, watchers: int) -> None:
+        """So many watch a resource from now on, those aside who watch one object of it, or the pods of one node."""
+
     def retry_after_s(self, operation: Operation, user: Identity, namespace: str) -> float:
         """What the answer 429 tells such a client to wait."""
         raise NotImplementedError

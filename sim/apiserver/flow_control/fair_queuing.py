@@ -73,6 +73,7 @@ class Request:
         "queue",
         "seats",
         "started_s",
+        "width",
         "work",
     )
 
@@ -92,11 +93,8 @@ class Request:
         self.started_s = -1.0
         """Below 0: not yet."""
         self.work = 0.0
-
-    @property
-    def width(self) -> int:
+        self.width = seats if seats > final_seats else final_seats
         """Seats that it holds from its start until it gives them back."""
-        return self.seats if self.seats > self.final_seats else self.final_seats
 
 
 class FairQueues:
@@ -270,6 +268,7 @@ class FairQueues:
             chosen.keep_s *= chosen.final_seats / self.limit
             self.seats_waiting -= chosen.width
             chosen.final_seats = self.limit
+            chosen.width = max(chosen.seats, self.limit)
             self.seats_waiting += chosen.width
         assert chosen.queue is not None
         self._robin = chosen.queue.index
@@ -290,7 +289,7 @@ class FairQueues:
         return queue
 
     def _start(self, request: Request, queue: Queue, now_s: float) -> None:
-        width = request.seats if request.seats > request.final_seats else request.final_seats
+        width = request.width
         request.started_s = now_s
         self.executing += 1
         self.seats += width

@@ -70,6 +70,7 @@ class FairQueuesTwin:
                 if head.final_seats > self.limit:
                     head.keep_s *= head.final_seats / self.limit
                     head.final_seats = self.limit
+                    head.width = max(head.seats, self.limit)
             self.robin = chosen.index
             chosen.waiting.popleft()
             head.started_s = now_s

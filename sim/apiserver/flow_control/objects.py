@@ -91,11 +91,16 @@ class ResourceRule:
     cluster_scope: bool = False
 
     def matches(self, target: Target) -> bool:
+        return self.concerns(target) and (
+            _among(target.namespace, self.namespaces) if target.namespace else self.cluster_scope
+        )
+
+    def concerns(self, target: Target) -> bool:
+        """Whether it matches, wherever the target were."""
         return (
             _among(target.verb, self.verbs)
             and _among(target.group, self.groups)
             and _among(target.resource, self.resources)
-            and (_among(target.namespace, self.namespaces) if target.namespace else self.cluster_scope)
         )
 
 
@@ -127,9 +132,14 @@ class FlowSchema:
     def matches(self, user: Identity, target: Target) -> bool:
         return any(rule.matches(user, target) for rule in self.rules)
 
-    def flow_of(self, user: Identity, namespace: str) -> str:
-        """What tells this request's flow from others of the schema."""
-        return {"ByUser": user.name, "ByNamespace": namespace}.get(self.distinguisher, "")
+    def picks_namespaces(self, user: Identity, target: Target) -> bool:
+        """Whether it matches such a request in some namespaces and not in others."""
+        return any(
+            bool(rule.namespaces) and EVERYTHING not in rule.namespaces and rule.concerns(target)
+            for each in self.rules
+            if any(subject.matches(user) for subject in each.subjects)
+            for rule in each.resource_rules
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +155,15 @@ class FlowObjects:
         schemas = {schema.name: schema for schema in (*self.schemas, *over.schemas)}
         return FlowObjects(tuple(levels.values()), in_order(schemas.values()))
 
-    def schema_of(self, user: Identity, target: Target) -> FlowSchema:
-        """The first that matches; the last, which is the catch-all, where none does."""
-        return next((schema for schema in self.schemas if schema.matches(user, target)), self.schemas[-1])
+    def schema_of(self, user: Identity, target: Target) -> tuple[FlowSchema, bool]:
+        """The first that matches, the last, which is the catch-all, where none does; and whether it would be the same in
+        every other namespace."""
+        everywhere = True
+        for schema in self.schemas:
+            everywhere = everywhere and not schema.picks_namespaces(user, target)
+            if schema.matches(user, target):
+                return schema, everywhere
+        return self.schemas[-1], everywhere
 
 
 def in_order(schemas: Iterable[FlowSchema]) -> tuple[FlowSchema, ...]:

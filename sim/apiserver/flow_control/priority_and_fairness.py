@@ -106,37 +106,33 @@ class PriorityAndFairnessSpec(FlowControlSpec):
 class Flow:
     """What a kind of request meets: its level, and the queues its flow may join."""
 
-    __slots__ = ("_hands", "_turn", "hand", "level", "schema", "spread")
+    __slots__ = ("hands", "last", "level", "schema", "turn")
 
     def __init__(self, level: Level | None, schema: str, hands: list[tuple[int, ...]]) -> None:
         self.level = level
-        """None: exempt."""
+        """None: not counted."""
         self.schema = schema
-        self.hand = hands[0]
-        self.spread = len(hands) > 1
-        """Many flows in place of one."""
-        self._hands = hands
-        self._turn = 0
-
-    def next_flow(self) -> None:
-        self._turn = (self._turn + 1) % len(self._hands)
-        self.hand = self._hands[self._turn]
+        self.hands = hands
+        """One hand; many where it stands for many flows, which come in turn."""
+        self.turn = self.last = len(hands) - 1
 
 
-class Level:
-    """One priority level: waiting, timing out and waking around the rules of `FairQueues`."""
+class Level(FairQueues):
+    """One priority level: waiting, timing out and waking around the rules of fair queuing."""
 
     def __init__(
         self, clock: Clock, spec: PriorityAndFairnessSpec, level: PriorityLevel, within: Bounds, most: int
     ) -> None:
+        self.lends = spec.rules != "1.20"
+        rules = RULES_1_34 if self.lends else RULES_1_20
+        super().__init__(within.nominal, -1 if level.exempt else level.queues, level.queue_length, rules)
         self._clock = clock
         self.name = level.name
         self.config = level
         self.bounds = within
-        self.lends = spec.rules != "1.20"
-        rules = RULES_1_34 if self.lends else RULES_1_20
-        self.queues = FairQueues(within.nominal, -1 if level.exempt else level.queues, level.queue_length, rules)
-        self.demand = Demand() if self.lends else None
+        self._hand_size = level.hand_size
+        self.demand = Demand()
+        """Kept under rules that let levels borrow."""
         self.widest = widest_request(
             within.nominal, level.hand_size, spec.widest_request_share, spec.widest_request_seats
         )
@@ -145,10 +141,10 @@ class Level:
         self.refused = self.timed_out = 0
         self.wait_s = 0.0
         """Sum over the requests that were served."""
-        self.enter_limit_s = spec.wait_limit_s
+        self._enter_limit_s = spec.wait_limit_s
         self._deadline_s = spec.wait_limit_s if self.lends else spec.request_timeout_s
         self._deadline_code = TOO_MANY_REQUESTS if self.lends else GATEWAY_TIMEOUT
-        self._waiting: deque[Request] = deque()
+        self._queued: deque[Request] = deque()
         """In order of arrival; those that wait no more are still here until the alarm comes to them."""
         self._armed = False
         self._ready: deque[Request] = deque()
@@ -157,50 +153,128 @@ class Level:
     def enter(self, request: Request, hand: tuple[int, ...]) -> Request:
         """A request of a flow with this hand."""
         now_s = self._clock._now
-        queues = self.queues
-        if queues.waiting and not self.lends:
+        width = request.width
+        seats = self.seats + width
+        if self.waiting or seats > self.limit or not self.queues:
+            return self._enter_or_wait(request, hand, now_s)
+        # `arrive` and `_note` where seats are free and nobody waits, written out: all requests of a calm server
+        rules = self.rules
+        held_s = now_s - self._now_s
+        if held_s:
+            self._now_s = now_s
+            if self._active:
+                self.r += held_s * self.seats / self._active
+        service_s = rules.service_s
+        if rules.seat_seconds:
+            queue = self.queues[hand[self._enqueues % self._hand_size]]
+            self._enqueues += 1
+            work = request.seats * service_s
+            if request.keep_s:
+                work += request.final_seats * request.keep_s
+            if queue.next_r < self.r or not queue.executing:
+                queue.next_r = self.r
+        else:
+            queue = self.queues[hand[0]]
+            work = service_s
+            if not queue.executing:
+                queue.next_r = self.r
+        if not queue.executing:
+            self._active += 1
+        queue.executing += 1
+        queue.seats += width
+        queue.next_r += work
+        self._robin = queue.index
+        self.executing += 1
+        self.seats = seats
+        request.queue = queue
+        request.arrived_s = request.started_s = now_s
+        request.work = work
+        meter = self.meter
+        held_s = now_s - meter.since_s
+        if held_s:
+            meter.in_use_s += held_s * meter.in_use
+            meter.queue_s += held_s * meter.queue
+            meter.since_s = now_s
+        meter.in_use = seats
+        meter.queue = 0
+        if self.lends:
+            self.demand.note(seats, now_s)
+        return request
+
+    def leave(self, request: Request) -> None:
+        """A request has been served."""
+        meter = self.meter
+        meter.served += 1
+        now_s = self._clock._now
+        queue = request.queue
+        if self.waiting or queue is None or request.keep_s:
+            self._leave_and_wake(request, now_s)
+            return
+        # `finish` and `_note` where nobody waits, written out
+        held_s = now_s - self._now_s
+        if held_s:
+            self._now_s = now_s
+            if self._active:
+                seats = self.seats
+                self.r += held_s * (seats if seats < self.limit else self.limit) / self._active
+        queue.executing -= 1
+        if not queue.executing:
+            self._active -= 1
+        queue.next_r -= request.seats * (self.rules.service_s - (now_s - request.started_s))
+        width = request.width
+        queue.seats -= width
+        self.executing -= 1
+        self.seats -= width
+        held_s = now_s - meter.since_s
+        if held_s:
+            meter.in_use_s += held_s * meter.in_use
+            meter.queue_s += held_s * meter.queue
+            meter.since_s = now_s
+        meter.in_use = self.seats
+        meter.queue = 0
+        if self.lends:
+            self.demand.note(self.seats, now_s)
+
+    def _enter_or_wait(self, request: Request, hand: tuple[int, ...], now_s: float) -> Request:
+        if self.waiting and not self.lends:
             self._expire(hand, now_s)
-        if not queues.arrive(request, hand, now_s):
+        if not self.arrive(request, hand, now_s):
             self._refuse(request, now_s)
         elif request.started_s < 0:
-            if queues.seats < queues.limit:
-                self._ready.extend(queues.dispatch(now_s))
+            if self.seats < self.limit:
+                self._ready.extend(self.dispatch(now_s))
             if request.started_s < 0:
                 request.event = Event(self._clock)
-                self._waiting.append(request)
+                self._queued.append(request)
                 self._arm()
         if self._ready:
             self._wake()
         self._note()
         return request
 
-    def leave(self, request: Request) -> None:
-        """A request has been served."""
-        self.meter.served += 1
-        now_s = self._clock._now
-        if not self.queues.finish(request, now_s):
+    def _leave_and_wake(self, request: Request, now_s: float) -> None:
+        if not self.finish(request, now_s):
             self._clock.at(request.keep_s, partial(self._free, request))
-        elif self.queues.waiting:
-            self.dispatch(now_s)
+        elif self.waiting:
+            self.admit(now_s)
             return
         self._note()
 
-    def dispatch(self, now_s: float) -> None:
-        """Start those whose turn it is."""
-        self._ready.extend(self.queues.dispatch(now_s))
+    def admit(self, now_s: float) -> None:
+        """Let those go on whose turn it is."""
+        self._ready.extend(self.dispatch(now_s))
         self._note()
         self._wake()
 
     def _free(self, request: Request, _: Alarm) -> None:
         now_s = self._clock._now
-        self.queues.free(request, now_s)
-        self.dispatch(now_s)
+        self.free(request, now_s)
+        self.admit(now_s)
 
     def _note(self) -> None:
-        queues = self.queues
-        self.meter.level(queues.seats, queues.waiting)
-        if self.demand is not None:
-            self.demand.note(queues.seats + queues.seats_waiting, self._clock._now)
+        self.meter.level(self.seats, self.waiting)
+        if self.lends:
+            self.demand.note(self.seats + self.seats_waiting, self._clock._now)
 
     def _wake(self) -> None:
         """Let those go on of whom it is known what becomes of them. Who goes on may end at once and make more ready: they
@@ -226,12 +300,12 @@ class Level:
 
     def _expire(self, hand: tuple[int, ...], now_s: float) -> None:
         """Who has waited too long in the queue that a request joins leaves it."""
-        waiting = self.queues.queue_of(hand).waiting
-        while waiting and now_s - waiting[0].arrived_s > self.enter_limit_s:
+        waiting = self.queue_of(hand).waiting
+        while waiting and now_s - waiting[0].arrived_s > self._enter_limit_s:
             self._give_up(waiting[0], now_s, TOO_MANY_REQUESTS)
 
     def _give_up(self, request: Request, now_s: float, code: int) -> None:
-        self.queues.give_up(request, now_s)
+        self.give_up(request, now_s)
         self._refuse(request, now_s, code)
         self.timed_out += 1
         self._ready.append(request)
@@ -240,20 +314,18 @@ class Level:
         """All wait for the same time at most, so who came first leaves first."""
         if self._armed:
             return
-        while self._waiting and self._waiting[0].event is None:
-            self._waiting.popleft()
-        if self._waiting:
+        while self._queued and self._queued[0].event is None:
+            self._queued.popleft()
+        if self._queued:
             self._armed = True
-            due_s = self._waiting[0].arrived_s + self._deadline_s
+            due_s = self._queued[0].arrived_s + self._deadline_s
             self._clock.at(max(0.0, due_s - self._clock._now), self._ring)
 
     def _ring(self, _: Alarm) -> None:
         self._armed = False
         now_s = self._clock._now
-        while self._waiting and (
-            self._waiting[0].event is None or now_s >= self._waiting[0].arrived_s + self._deadline_s
-        ):
-            request = self._waiting.popleft()
+        while self._queued and (self._queued[0].event is None or now_s >= self._queued[0].arrived_s + self._deadline_s):
+            request = self._queued.popleft()
             if request.event is not None:
                 self._give_up(request, now_s, self._deadline_code)
         self._note()
@@ -261,19 +333,34 @@ class Level:
         self._arm()
 
 
+LISTS = "*"
+
+
+def _weight_of(operation: Operation) -> str:
+    """What a request's width goes by: empty: it is one seat wide; `LISTS`: how many objects it looks at; else the resource
+    that it changes, whose watchers are told."""
+    if operation.verb == "LIST":
+        return LISTS
+    return operation.resource.partition("/")[0] if operation.mutating else ""
+
+
 class PriorityAndFairness(FlowControl):
     """All levels of one server.
 
-    watchers_of, objects_of: how many watch a resource, and how many objects of it there are; for the work estimates.
+    objects_of: how many objects of a resource there are, for the work estimates of LISTs.
     """
 
     def __init__(self, clock: Clock, spec: PriorityAndFairnessSpec, base_dir: str) -> None:
         self._clock = clock
         self._spec = spec
         self.objects = flow_objects_of(spec.paths(base_dir), spec.rules)
-        self.watchers_of: Callable[[str], int] = lambda resource: 0
+        self._watched: dict[str, int] = {}
+        """Watchers of the resources that many watch."""
+        self._weight_of: dict[Operation, str] = {}
         self.objects_of: Callable[[str], int] = lambda resource: 0
         self._flows: dict[tuple[Operation, Identity, str], Flow] = {}
+        self._schema_of: dict[tuple[Operation, Identity, bool], FlowSchema] = {}
+        self._flow_of: dict[tuple[FlowSchema, str, bool], Flow] = {}
         self._weighs = spec.rules != "1.20"
         seats = spec.max_in_flight + spec.max_mutating_in_flight
         shares = sum(level.shares for level in self.objects.levels)
@@ -299,10 +386,17 @@ class PriorityAndFairness(FlowControl):
         level = flow.level
         if level is None:
             return PASSED
-        hand = flow.hand
-        if flow.spread:
-            flow.next_flow()
-        return level.enter(self._weigh(operation, level) if self._weighs else Request(level), hand)
+        hands = flow.hands
+        turn = flow.turn
+        flow.turn = turn - 1 if turn else flow.last
+        if self._weighs:
+            try:
+                weight = self._weight_of[operation]
+            except KeyError:
+                weight = self._weight_of[operation] = _weight_of(operation)
+            if weight and (weight == LISTS or weight in self._watched):
+                return level.enter(self._weigh(operation, level), hands[turn])
+        return level.enter(Request(level), hands[turn])
 
     def enter_many(self, operation: Operation, user: Identity, count: int, abreast: int) -> tuple[list[Request], int]:
         """Where no seat is free one waits its turn for all; those that go on serve all, if it takes longer."""
@@ -310,8 +404,7 @@ class PriorityAndFairness(FlowControl):
         if level is None:
             return [PASSED] * abreast, count
         entered: list[Request] = []
-        queues = level.queues
-        while len(entered) < abreast and (not entered or (queues.seats < queues.limit and not queues.waiting)):
+        while len(entered) < abreast and (not entered or (level.seats < level.limit and not level.waiting)):
             request = self.enter(operation, user, "")
             if request.code:
                 break
@@ -329,53 +422,71 @@ class PriorityAndFairness(FlowControl):
         asked = (operation, user, namespace)
         flow = self._flows.get(asked)
         if flow is None:
-            target = target_of(operation, namespace)
-            schema = self.objects.schema_of(user, target)
-            level = self.levels[schema.level]
-            uncounted = (level.config.exempt or long_running(operation)) and not self._weighs
-            hands = self._hands(schema, level, user, target.namespace)
-            flow = self._flows[asked] = Flow(None if uncounted else level, schema.name, hands)
+            flow = self._flows[asked] = self._classify(operation, user, namespace)
         return flow
 
-    def _hands(self, schema: FlowSchema, level: Level, user: Identity, namespace: str) -> list[tuple[int, ...]]:
+    def _classify(self, operation: Operation, user: Identity, namespace: str) -> Flow:
+        """Most schemas look at no namespace, so one match serves all namespaces of a user's kind of request."""
+        alike = (operation, user, bool(namespace))
+        schema = self._schema_of.get(alike)
+        target = None
+        if schema is None:
+            target = target_of(operation, namespace)
+            schema, everywhere = self.objects.schema_of(user, target)
+            if everywhere:
+                self._schema_of[alike] = schema
+        told_apart = user.name if schema.distinguisher == "ByUser" else ""
+        if schema.distinguisher == "ByNamespace":
+            told_apart = (target or target_of(operation, namespace)).namespace
+        uncounted = not self._weighs and long_running(operation)
+        known = (schema, told_apart, uncounted)
+        flow = self._flow_of.get(known)
+        if flow is None:
+            flow = self._flow_of[known] = self._new_flow(schema, told_apart, uncounted)
+        return flow
+
+    def _new_flow(self, schema: FlowSchema, told_apart: str, uncounted: bool) -> Flow:
+        level = self.levels[schema.level]
         queues, hand_size = level.config.queues, level.config.hand_size
+        if uncounted or (level.config.exempt and not self._weighs):
+            return Flow(None, schema.name, [()])
         if not queues:
-            return [()]
-        names = [schema.flow_of(user, namespace)]
-        if user.name == ANY_NODE and schema.distinguisher == "ByUser":
+            return Flow(level, schema.name, [()])
+        names = [told_apart]
+        if told_apart == ANY_NODE:
             names = [f"{ANY_NODE}:node-{number + 1}" for number in range(NODE_FLOWS)]
-        return [deal(flow_hash(schema.name, name) if queues > 1 else 0, queues, hand_size) for name in names]
+        hands = [deal(flow_hash(schema.name, name) if queues > 1 else 0, queues, hand_size) for name in names]
+        return Flow(level, schema.name, hands)
+
+    def note_watchers(self, resource: str, watchers: int) -> None:
+        if watchers < self._spec.watchers_per_seat:
+            self._watched.pop(resource, None)
+        else:
+            self._watched[resource] = watchers
 
     def _weigh(self, operation: Operation, level: Level) -> Request:
         spec = self._spec
-        if operation.verb == "LIST":
+        weight = self._weight_of[operation]
+        if weight == LISTS:
             seats = list_seats(self.objects_of(operation.resource), 0, True, False, spec.objects_per_seat)
             return Request(level, min(seats, level.widest))
-        if operation.mutating:
-            watchers = self.watchers_of(operation.resource.partition("/")[0])
-            if watchers:
-                kept, keep_s = fan_out(watchers, spec.watchers_per_seat, spec.watch_event_s, level.widest)
-                return Request(level, 1, kept, keep_s)
-        return Request(level)
+        kept, keep_s = fan_out(self._watched[weight], spec.watchers_per_seat, spec.watch_event_s, level.widest)
+        return Request(level, 1, kept, keep_s)
 
     def _lend(self, _: Alarm | None = None) -> None:
         """Every level's limit follows what the levels wanted in the period that ends."""
         now_s = self._clock._now
-        highs = {
-            name: level.demand.close(now_s, self._spec.demand_smoothing)
-            for name, level in self.levels.items()
-            if level.demand is not None
-        }
+        highs = {name: level.demand.close(now_s, self._spec.demand_smoothing) for name, level in self.levels.items()}
         levels = [level for level in self.levels.values() if not level.config.exempt]
         exempt = self.levels.get(EXEMPT)
         limits = new_limits(
             [level.bounds for level in levels],
             [highs[level.name] for level in levels],
-            [level.demand.smoothed for level in levels if level.demand is not None],
+            [level.demand.smoothed for level in levels],
             max(exempt.bounds.least, highs[EXEMPT]) if exempt else 0,
         )
         for level, limit in zip(levels, limits, strict=True):
-            if limit != level.queues.limit:
-                level.queues.set_limit(limit, now_s)
-                level.dispatch(now_s)
+            if limit != level.limit:
+                level.set_limit(limit, now_s)
+                level.admit(now_s)
         self._clock.at(self._spec.borrowing_period_s, self._lend)
