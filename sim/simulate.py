@@ -20,6 +20,7 @@ from sim.apiserver.client import Client
 from sim.apiserver.pipeline import ApiServer
 from sim.apiserver.quota import Quota
 from sim.apiserver.request_log import RequestLog
+from sim.apiserver.storage import Storage
 from sim.apiserver.watch import Handler, WatchHub
 from sim.base.rand import Constant, Sampler, Streams
 from sim.controllers.deployment import DeploymentController
@@ -204,11 +205,14 @@ class Cluster:
         owner.update(self.load.owners())
         rbac = Rbac(spec.authorization.cluster_role_bindings, spec.authorization.role_bindings_per_namespace, owner)
         self.requests = RequestLog(clock)
+        self.storage = Storage(EtcdRouter(self.etcd_groups, scenario.etcd), spec.encoding, len(self.nodes))
+        self.watch = WatchHub(clock, spec, self.storage, [machine])
         self.api = ApiServer(
             clock,
             spec,
             machine,
-            EtcdRouter(self.etcd_groups, scenario.etcd),
+            self.storage,
+            self.watch,
             rbac,
             self.requests,
             scenario.base_dir,
@@ -220,7 +224,6 @@ class Cluster:
                 for name, amount in {**hard.get(namespace, {}), **dict(limits)}.items()
             }
         self.api.quotas = {namespace: Quota(limits) for namespace, limits in hard.items()}
-        self.watch = WatchHub(clock, machine, spec.watch_event_cpu_s, spec.watch_latency_s)
         self.node_events = Aggregate(clock, self.api, "system:node")
 
     def _program(self, component: str, machine: str) -> Any:
@@ -481,7 +484,7 @@ class Cluster:
         return [
             *(machine.meter for machine in self.machines.values()),
             *self.api.flow_control.meters,
-            self.watch.meter,
+            *self.watch.meters,
             *(group.meter for group in self.etcd_groups.values()),
             self.scheduler.meter,
             *(limit.meter for limit in self.limits),

@@ -8,7 +8,7 @@ from typing import Any
 from simpy.events import Event
 
 from sim.apiserver.identity import Identity, as_identity
-from sim.apiserver.pipeline import ApiServer
+from sim.apiserver.pipeline import ApiServer, Guard
 from sim.apiserver.request import Operation
 from sim.engine.clock import Clock
 from sim.engine.token_bucket import TokenBucket
@@ -39,12 +39,12 @@ class Client:
         return False
 
     def send(
-        self, operation: Operation, namespace: str, charge: dict[str, int] | None = None
+        self, operation: Operation, namespace: str, charge: dict[str, int] | None = None, guard: Guard | None = None
     ) -> Generator[Event, Any, int]:
         """Send at once (see `turn`), again after Retry-After while the answer is 429; ends with the last answer's code."""
         code = 429
         for _ in range(MAX_RETRIES + 1):
-            code = yield from self._server.serve(operation, self.user, namespace, charge)
+            code = yield from self._server.serve(operation, self.user, namespace, charge, guard)
             if code != 429:
                 break
             again_s = self._server.flow_control.retry_after_s(operation, self.user, namespace)

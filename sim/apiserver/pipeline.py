@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from math import ceil
 from typing import Any
 
@@ -11,17 +11,22 @@ from simpy.events import Event
 from sim.apiserver.authentication import request_cpu_s
 from sim.apiserver.authorization import Rbac
 from sim.apiserver.flow_control.catalog import TOO_MANY_REQUESTS
+from sim.apiserver.flow_control.fair_queuing import Request
 from sim.apiserver.identity import Identity
+from sim.apiserver.listing import Lists
 from sim.apiserver.quota import Quota
-from sim.apiserver.request import Operation
+from sim.apiserver.request import ListOperation, Operation
 from sim.apiserver.request_log import RequestLog
 from sim.apiserver.spec import ApiServerSpec
+from sim.apiserver.storage import Price, Storage
+from sim.apiserver.watch import WatchHub
 from sim.engine.batcher import Batcher
 from sim.engine.clock import Clock
-from sim.engine.machine import Machine
-from sim.etcd.router import EtcdRouter
+from sim.engine.cores import Cores
 
 Charge = tuple[Quota, dict[str, int]]
+Guard = Callable[[], bool]
+CONFLICT = 409
 
 
 def _done(operation: Operation) -> int:
@@ -29,45 +34,74 @@ def _done(operation: Operation) -> int:
     return 201 if operation.verb == "POST" else 200
 
 
+def _leave_later(way: Request) -> None:
+    """A request is abandoned while it waits for its seat: it gives it back when it gets it."""
+    assert way.event is not None
+    way.event.callbacks.append(lambda _: None if way.code else way.level.leave(way))
+
+
 class ApiServer:
-    """One API server. `serve` is a process that ends with the HTTP status of the answer."""
+    """One API server. `serve` is a process that ends with the HTTP status of the answer.
+
+    It may be abandoned at any wait, when the server dies: what it holds is given back in `finally`.
+    index: its number among the cluster's API servers.
+    """
 
     def __init__(
         self,
         clock: Clock,
         spec: ApiServerSpec,
-        machine: Machine,
-        etcd: EtcdRouter,
+        cores: Cores,
+        storage: Storage,
+        hub: WatchHub,
         rbac: Rbac,
         log: RequestLog,
         base_dir: str = ".",
+        index: int = 0,
     ) -> None:
         self._clock = clock
         self._spec = spec
-        self._machine = machine
-        self._etcd = etcd
+        self._cores = cores
+        self._storage = storage
         self._rbac = rbac
         self._log = log
         self._authenticate_cpu_s = request_cpu_s(spec.authentication)
+        self._prices: dict[tuple[Operation, Identity], Price] = {}
         self._quota_checks: dict[str, Batcher[Charge]] = {}
+        self.index = index
+        self.lists = Lists(spec.lists, cores, storage, hub, index)
         self.flow_control = spec.flow_control.build(clock, base_dir)
         self.quotas: dict[str, Quota] = {}
         """Namespaces that have a ResourceQuota."""
 
     def serve(
-        self, operation: Operation, user: Identity, namespace: str, charge: dict[str, int] | None = None
+        self,
+        operation: Operation,
+        user: Identity,
+        namespace: str,
+        charge: dict[str, int] | None = None,
+        guard: Guard | None = None,
     ) -> Generator[Event, Any, int]:
-        """One request of `user`. charge: what a new pod counts against its namespace's quota."""
+        """One request of `user`.
+
+        charge: what a new pod counts against its namespace's quota. guard: whether the object still is what the writer took it
+        for; asked when the write is stored, and if not, nothing is written and the answer is 409.
+        """
         arrived_s = self._clock._now
         way = self.flow_control.enter(operation, user, namespace)
-        if way.event is not None:
-            yield way.event
-        if way.code:
-            yield self._machine.work(self._authenticate_cpu_s)
-            self._log.add(operation, user.name, way.code, arrived_s)
-            return way.code
-        code = yield from self._seated(operation, user, namespace, charge)
-        way.level.leave(way)
+        try:
+            if way.event is not None:
+                yield way.event
+            if way.code:
+                yield self._cores.work(self._authenticate_cpu_s)
+                self._log.add(operation, user.name, way.code, arrived_s)
+                return way.code
+            code = yield from self._seated(operation, user, namespace, charge, guard)
+        finally:
+            if way.event is not None:
+                _leave_later(way)
+            elif not way.code:
+                way.level.leave(way)
         self._log.add(operation, user.name, code, arrived_s)
         return code
 
@@ -79,66 +113,90 @@ class ApiServer:
         """
         arrived_s = self._clock._now
         _, walked = self._rbac.decide(user, operation.verb, operation.resource, "")
-        cost_s = self._cpu_s(operation, walked)
+        price = self._price(operation, user)
+        cost_s = self._front_cpu_s(walked) + price.cpu_s
+        if isinstance(operation, ListOperation):
+            cost_s += self.lists.objects_cpu_s(operation, user, "")
         abreast = min(count, ceil(count * cost_s / over_s)) or 1
         ways, served = self.flow_control.enter_many(operation, user, count, abreast)
-        if ways and ways[-1].event is not None:
-            yield ways[-1].event
-            if ways[-1].code:
-                ways, served = ways[:-1], served * (len(ways) - 1) // len(ways)
-        taken = len(ways)
-        if served < count:
-            self._machine.load((count - served) * self._authenticate_cpu_s)
-            self._log.add(operation, user.name, TOO_MANY_REQUESTS, arrived_s, count - served)
-        if served:
-            yield self._machine.work(served * cost_s, threads=taken)
-            each_s = (self._clock._now - arrived_s) * taken / served
-            stored_s = self._clock._now
-            error = ""
-            if operation.reads:
-                error = yield self._etcd.of(operation.resource).range(served * operation.reads)
-            if operation.writes and not error:
-                error = yield self._etcd.of(operation.resource).put(
-                    served * operation.writes,
-                    keys=served * operation.keys,
-                    size_bytes=served * operation.writes * self._etcd.object_bytes(operation.resource),
-                )
-            self._log.add(operation, user.name, 500 if error else _done(operation), stored_s - each_s, served)
-            if error:
-                served = 0
-        for way in ways:
-            way.level.leave(way)
+        try:
+            if ways and ways[-1].event is not None:
+                yield ways[-1].event
+                if ways[-1].code:
+                    ways, served = ways[:-1], served * (len(ways) - 1) // len(ways)
+            taken = len(ways)
+            if served < count:
+                self._cores.load((count - served) * self._authenticate_cpu_s)
+                self._log.add(operation, user.name, TOO_MANY_REQUESTS, arrived_s, count - served)
+            if served:
+                yield self._cores.work(served * cost_s, taken)
+                each_s = (self._clock._now - arrived_s) * taken / served
+                stored_s = self._clock._now
+                error = ""
+                if operation.reads:
+                    error = yield price.etcd.range(served * operation.reads)
+                if operation.writes and not error:
+                    error = yield price.etcd.put(
+                        served * operation.writes, served * operation.keys, served * price.put_bytes
+                    )
+                    if operation.keys and not error:
+                        self._storage.add(operation.resource, "", served * operation.keys)
+                self._log.add(operation, user.name, 500 if error else _done(operation), stored_s - each_s, served)
+                if error:
+                    served = 0
+        finally:
+            for way in ways:
+                if way.event is None:
+                    way.level.leave(way)
+                else:
+                    _leave_later(way)
         return served
 
-    def _cpu_s(self, operation: Operation, bindings_walked: int) -> float:
-        own: float = getattr(self._spec, operation.cost)
-        return self._authenticate_cpu_s + bindings_walked * self._spec.authorization.binding_cpu_s + own
+    def _front_cpu_s(self, bindings_walked: int) -> float:
+        """Authentication and authorization."""
+        return self._authenticate_cpu_s + bindings_walked * self._spec.authorization.binding_cpu_s
+
+    def _price(self, operation: Operation, user: Identity) -> Price:
+        """What such a request costs, worked out once."""
+        price = self._prices.get((operation, user))
+        if price is None:
+            own_cpu_s: float = getattr(self._spec, operation.cost)
+            price = self._prices[operation, user] = self._storage.price(operation, user, own_cpu_s)
+        return price
 
     def _seated(
-        self, operation: Operation, user: Identity, namespace: str, charge: dict[str, int] | None
+        self,
+        operation: Operation,
+        user: Identity,
+        namespace: str,
+        charge: dict[str, int] | None,
+        guard: Guard | None,
     ) -> Generator[Event, Any, int]:
         allowed, walked = self._rbac.decide(user, operation.verb, operation.resource, namespace)
         if not allowed:
-            yield self._machine.work(self._authenticate_cpu_s + walked * self._spec.authorization.binding_cpu_s)
+            yield self._cores.work(self._front_cpu_s(walked))
             return 403
-        yield self._machine.work(self._cpu_s(operation, walked))
+        price = self._price(operation, user)
+        if isinstance(operation, ListOperation):
+            return (yield from self.lists.read(operation, user, namespace, self._front_cpu_s(walked) + price.cpu_s))
+        yield self._cores.work(self._front_cpu_s(walked) + price.cpu_s)
         quota = self.quotas.get(namespace) if charge is not None else None
         if quota is not None and charge is not None:
             refused_for = yield self._quota_check(namespace).submit((quota, charge))
             if refused_for:
                 return 403
         if operation.reads:
-            error = yield self._etcd.of(operation.resource).range(operation.reads)
+            error = yield price.etcd.range(operation.reads)
             if error:
                 return 500
         if operation.writes:
-            error = yield self._etcd.of(operation.resource).put(
-                operation.writes,
-                keys=operation.keys,
-                size_bytes=operation.writes * self._etcd.object_bytes(operation.resource),
-            )
+            error = yield price.etcd.put(operation.writes, operation.keys, price.put_bytes)
             if error:
                 return 500
+            if guard is not None and not guard():
+                return CONFLICT
+            if operation.keys:
+                self._storage.add(operation.resource, namespace, operation.keys)
         return _done(operation)
 
     def _quota_check(self, namespace: str) -> Batcher[Charge]:
@@ -150,8 +208,8 @@ class ApiServer:
         return check
 
     def _evaluate_quota(self, batch: list[Charge]) -> Generator[Event, Any, list[str]]:
-        yield self._machine.work(self._spec.quota_cpu_s)
+        yield self._cores.work(self._spec.quota_cpu_s)
         verdicts = [quota.charge(amounts) for quota, amounts in batch]
         if not all(verdicts):  # at least one pod was charged: the quota's status is written before it is admitted
-            yield self._etcd.of("resourcequotas").put()
+            yield self._storage.of("resourcequotas").put()
         return verdicts

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+from sim.apiserver.encoding import EncodingSpec
 from sim.apiserver.flow_control.catalog import FLOW_CONTROLS, FlowControlSpec
+from sim.apiserver.listing import ListSpec
+from sim.apiserver.watch_cache import WatchSpec
 from sim.base.spec import Choice, Spec, param
 
 MEASURED = "our measurement of Kubernetes 1.20.2, one client, 2-core AMD EPYC VM"
@@ -57,12 +60,12 @@ class ApiServerSpec(Spec):
 
     machine: str = param("control-plane", "the machine it runs on")
     get_cpu_s: float = param(
-        5.0e-4, "one GET of one object, besides authentication and authorization", source=MEASURED, ge=0, le=1
+        4.6e-4, "one GET of one object, besides authentication, authorization, decoding and encoding", source=MEASURED, ge=0, le=1
     )
     create_cpu_s: float = param(
-        1.5e-3, "one POST: decode, default, validate, admit, encode", source=MEASURED, ge=0, le=1
+        1.42e-3, "one POST: default, validate, admit, besides decoding and encoding", source=MEASURED, ge=0, le=1
     )
-    patch_cpu_s: float = param(2.3e-3, "one PATCH: read, merge, validate, encode", source=MEASURED, ge=0, le=1)
+    patch_cpu_s: float = param(2.25e-3, "one PATCH: read, merge, validate, besides decoding and encoding", source=MEASURED, ge=0, le=1)
     bind_cpu_s: float = param(
         1.5e-3, "one binding: read the pod, set its node, write", source="as a POST of the same size", ge=0, le=1
     )
@@ -85,6 +88,16 @@ class ApiServerSpec(Spec):
     quota_cpu_s: float = param(
         2.0e-3, "one evaluation and update of a ResourceQuota, besides its etcd write", source=MEASURED, ge=0, le=1
     )
+    list_cpu_s: float = param(
+        3.0e-3, "one LIST, besides its objects", source="our measurement: LISTs of 100 and 1,000 pods by one client, Kubernetes 1.20.2",
+        ge=0, le=1
+    )
+    watch_cpu_s: float = param(
+        5.0e-4, "open one watch", source="our estimate: as a GET", unverified=True, ge=0, le=1
+    )
+    watch: WatchSpec = WatchSpec()
+    lists: ListSpec = ListSpec()
+    encoding: EncodingSpec = EncodingSpec()
     authentication: AuthenticationSpec = AuthenticationSpec()
     authorization: AuthorizationSpec = AuthorizationSpec()
     flow_control: Annotated[FlowControlSpec, Choice(FLOW_CONTROLS)] = param(

@@ -1,157 +1,203 @@
 """Watches: a stored change reaches everyone who watches its resource, in the order of storing.
 
-Every API server keeps a cache a resource. Its single writer takes what etcd's watch brought since its last turn, decodes
-it once, encodes it for every open watch and hands it over; so a burst is delivered in few, larger turns.
+    hub.watch("pods", "kube-scheduler", {"created": scheduler.on_created, "bound": scheduler.on_bound})
+    hub.publish("pods", "created", pod)      # the moment the change is stored
+
+Every API server has a cache a resource (`watch_cache`), and every client watches at one of them. A client whose watch has
+ended, because its server died or because it was too slow, misses what is stored until it is back (`reflector`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from simpy.events import Event
-
-from sim.engine.clock import Alarm, Clock
-from sim.engine.machine import Machine
+from sim.apiserver.encoding import Encoding
+from sim.apiserver.watch_cache import Handler, Watch, WatchCache
+from sim.engine.clock import Clock
+from sim.engine.cores import Cores
 from sim.engine.meter import Meter
 
-Handler = Callable[[int], None]
-"""Called with the row of what changed (a pod's, an application's, ...) when the event reaches the watcher."""
+if TYPE_CHECKING:
+    from simpy.events import Event
+
+    from sim.apiserver.client import Client
+    from sim.apiserver.spec import ApiServerSpec
+    from sim.apiserver.storage import Storage
+
+__all__ = ["Handler", "Watch", "WatchHub"]
 
 
-class Watch:
-    """One client's open watch of one resource.
+class Topic:
+    """One resource: its caches, one a server, and the watches that are open nowhere."""
 
-    on: what it does about each kind of change; None: it is told and does nothing. selective: a field selector makes the
-    server tell it only of the kinds in `on`, as a kubelet hears of its own pods alone; else it is told of all.
-    """
+    __slots__ = ("away", "caches", "live", "stored")
 
-    __slots__ = ("on", "resource", "selective", "watcher")
-
-    def __init__(self, resource: str, watcher: str, on: Mapping[str, Handler | None], selective: bool) -> None:
-        self.resource = resource
-        self.watcher = watcher
-        self.on = dict(on)
-        self.selective = selective
+    def __init__(self, caches: list[WatchCache]) -> None:
+        self.caches = caches
+        self.live = list(caches)
+        """Those whose servers run."""
+        self.away: list[Watch] = []
+        self.stored = 0
+        """Changes since the start."""
 
 
 class WatchHub:
     """Brings changes from those who store to those who watch.
 
-    hub.watch("pods", "kube-scheduler", {"created": scheduler.on_created, "bound": scheduler.on_bound})
-    hub.publish("pods", "created", pod)      # the moment the change is stored
+    servers: the cores of each API server.
+    on_end: called with a watch that has ended; it is to see that the client comes back.
     """
 
-    def __init__(self, clock: Clock, machine: Machine, event_cpu_s: float, latency_s: float) -> None:
+    def __init__(self, clock: Clock, spec: ApiServerSpec, storage: Storage, servers: Sequence[Cores]) -> None:
         self._clock = clock
-        self._machine = machine
-        self._event_cpu_s = event_cpu_s
-        self._latency_s = latency_s
-        self._caches: dict[str, _WatchCache] = {}
-        self.meter = Meter(clock, "watch fan-out", "apiserver", 1)
+        self._spec = spec
+        self._storage = storage
+        self._servers = servers
+        self._network_s = 0.0
+        self._topics: dict[str, Topic] = {}
+        names = ["watch fan-out", *(f"watch fan-out {number}" for number in range(2, len(servers) + 1))]
+        self.meters = [Meter(clock, name, "apiserver", 1) for name in names]
+        self.on_end: Callable[[Watch], None] = self._back_at_once
+        self.dropped = 0
+        """Watches that the servers ended because their clients were too slow."""
 
     @property
-    def events(self) -> int:
+    def events(self) -> float:
         """Events sent to watchers so far."""
-        return sum(cache.events for cache in self._caches.values())
+        return sum((cache.events for topic in self._topics.values() for cache in topic.caches), 0.0)
 
-    def watch(self, resource: str, watcher: str, on: Mapping[str, Handler | None], selective: bool = False) -> Watch:
-        """Open a watch; from now on `on[kind](row)` runs whenever a change of that kind has reached `watcher`."""
-        watch = Watch(resource, watcher, on, selective)
-        self._cache(resource).add(watch)
+    @property
+    def sent_bytes(self) -> float:
+        """Bytes of these events."""
+        return sum((cache.sent_bytes for topic in self._topics.values() for cache in topic.caches), 0.0)
+
+    def sent(self) -> list[tuple[str, tuple[str, ...], int]]:
+        """Of each resource: its name, who watches it, events sent to them so far."""
+        return [
+            (
+                resource,
+                tuple(watch.watcher for cache in topic.caches for watch in cache.watches),
+                round(sum(cache.events for cache in topic.caches)),
+            )
+            for resource, topic in self._topics.items()
+        ]
+
+    def set_network(self, one_way_s: float) -> None:
+        """What an event's way over the underlay takes from now on, beyond the server's own latency."""
+        self._network_s = one_way_s
+        for topic in self._topics.values():
+            for cache in topic.caches:
+                cache.latency_s = self._spec.watch_latency_s + one_way_s
+
+    @property
+    def watches(self) -> list[Watch]:
+        """All of them, open or not."""
+        return [
+            watch
+            for topic in self._topics.values()
+            for watch in (*(watch for cache in topic.caches for watch in cache.watches), *topic.away)
+        ]
+
+    def watch(
+        self,
+        resource: str,
+        watcher: str,
+        on: Mapping[str, Handler | None],
+        *,
+        selective: bool = False,
+        client: Client | None = None,
+        encoding: Encoding = "protobuf",
+        count: int = 1,
+        read_s: float = 0.0,
+        server: int = 0,
+    ) -> Watch:
+        """Open a watch; from now on `on[kind](row)` runs whenever a change of that kind has reached `watcher`.
+
+        selective: only kinds in `on` are sent, as to a kubelet, which hears of its own pods alone. client: sends the requests
+        with which it comes back when the watch has ended. count: so many alike watchers. read_s: what a client takes for an
+        event; slow ones are dropped.
+        """
+        watch = Watch(resource, watcher, on, selective, client, encoding, count, read_s)
+        self.open(watch, server)
         return watch
 
     def publish(self, resource: str, kind: str, row: int) -> None:
         """A change of `resource` was stored: tell all who watch it. kind: `created`, `bound`, `deleting`, ..."""
-        cache = self._caches.get(resource)
-        if cache is not None:
+        topic = self._topics.get(resource)
+        if topic is None:
+            return
+        topic.stored += 1
+        for cache in topic.live:
             cache.stored(kind, row)
+        if topic.away:
+            for watch in topic.away:
+                watch.miss(kind, row)
 
-    def _cache(self, resource: str) -> _WatchCache:
-        cache = self._caches.get(resource)
-        if cache is None:
-            cache = self._caches[resource] = _WatchCache(
-                self._clock, self._machine, self._event_cpu_s, self._latency_s, self.meter
+    # --- watches that end and come back
+
+    def open(self, watch: Watch, server: int) -> None:
+        """The client watches at this server from now on; what it missed is sent first."""
+        topic = self.topic(watch.resource)
+        if watch in topic.away:
+            topic.away.remove(watch)
+        topic.caches[server].add(watch)
+
+    def end(self, watch: Watch) -> None:
+        """The watch is closed; the client misses what comes until it is opened again."""
+        topic = self.topic(watch.resource)
+        for cache in topic.caches:
+            if watch in cache.watches:
+                cache.remove(watch)
+        if watch not in topic.away:
+            topic.away.append(watch)
+            watch.seen = topic.stored - len(watch.missed)
+
+    def drop(self, watch: Watch) -> None:
+        """The server ends the watch of a client that is too slow."""
+        self.dropped += 1
+        self.end(watch)
+        self.on_end(watch)
+
+    def server_died(self, server: int) -> list[Watch]:
+        """All its watches end; returns them."""
+        ended = []
+        for topic in self._topics.values():
+            cache = topic.caches[server]
+            watches = list(cache.watches)
+            cache.die()
+            topic.live.remove(cache)
+            for watch in watches:
+                self.end(watch)
+            ended += watches
+        return ended
+
+    def server_started(self, server: int) -> dict[str, Event]:
+        """Its caches take in changes again; returns what says, for each resource, when its cache has been filled."""
+        ready = {}
+        for resource, topic in self._topics.items():
+            cache = topic.caches[server]
+            ready[resource] = cache.start(topic.stored)
+            topic.live = [cache for cache in topic.caches if cache.live]
+        return ready
+
+    def topic(self, resource: str) -> Topic:
+        """The resource's caches, made when they are first asked for."""
+        topic = self._topics.get(resource)
+        if topic is None:
+            topic = self._topics[resource] = Topic(
+                [
+                    WatchCache(self._clock, resource, self._spec, self._storage, cores, meter, number, self.drop)
+                    for number, (cores, meter) in enumerate(zip(self._servers, self.meters, strict=True))
+                ]
             )
-        return cache
+            self.set_network(self._network_s)
+        return topic
 
+    @property
+    def resources(self) -> list[str]:
+        """Resources that have caches."""
+        return list(self._topics)
 
-Told = tuple[tuple[Handler, ...], int]
-"""Who acts on a change of one kind, and how many watchers it is encoded for."""
-
-
-class _WatchCache:
-    """One resource's changes in one API server: its writer, and those who watch."""
-
-    __slots__ = (
-        "_busy",
-        "_changes",
-        "_clock",
-        "_encodings",
-        "_event_cpu_s",
-        "_latency_s",
-        "_machine",
-        "_meter",
-        "_told",
-        "_waiting",
-        "_watches",
-        "events",
-    )
-
-    def __init__(self, clock: Clock, machine: Machine, event_cpu_s: float, latency_s: float, meter: Meter) -> None:
-        self._clock = clock
-        self._machine = machine
-        self._event_cpu_s = event_cpu_s
-        self._latency_s = latency_s
-        self._meter = meter
-        self._watches: list[Watch] = []
-        self._told: dict[str, Told] = {}
-        self._waiting: list[tuple[tuple[Handler, ...], int]] = []
-        """Changes that someone acts on; the others are only encoded."""
-        self._changes = 0
-        self._encodings = 0
-        self._busy = False
-        self.events = 0
-
-    def add(self, watch: Watch) -> None:
-        self._watches.append(watch)
-        self._told.clear()
-
-    def stored(self, kind: str, row: int) -> None:
-        told = self._told.get(kind)
-        if told is None:
-            told = self._told[kind] = self._tell(kind)
-        handlers, encodings = told
-        if handlers:
-            self._waiting.append((handlers, row))
-        self._changes += 1
-        self._encodings += encodings
-        self._meter.level(self._busy, self._changes)
-        if not self._busy:
-            self._busy = True
-            self._clock.start(self._serve())
-
-    def _tell(self, kind: str) -> Told:
-        hear = [watch for watch in self._watches if not watch.selective or kind in watch.on]
-        handlers = [handler for watch in hear if (handler := watch.on.get(kind)) is not None]
-        return tuple(handlers), len(hear)
-
-    def _serve(self) -> Generator[Event, object, None]:
-        while self._changes:
-            turn, self._waiting = self._waiting, []
-            changes, self._changes = self._changes, 0
-            encodings, self._encodings = self._encodings, 0
-            self._meter.level(1, 0)
-            yield self._machine.work(encodings * self._event_cpu_s, threads=max(1, min(encodings, len(self._watches))))
-            self.events += encodings
-            self._meter.served += changes
-            if turn:
-                self._clock.at(self._latency_s, partial(_deliver, turn))
-        self._busy = False
-        self._meter.level(0, 0)
-
-
-def _deliver(turn: list[tuple[tuple[Handler, ...], int]], _: Alarm) -> None:
-    for handlers, row in turn:
-        for handler in handlers:
-            handler(row)
+    def _back_at_once(self, watch: Watch) -> None:
+        self.open(watch, 0)

@@ -56,6 +56,16 @@ class Task(Process):
             event = target
 
 
+    def abandon(self) -> None:
+        """It is never resumed; what it waits for goes on without it, and nobody hears of its end. Its `finally` clauses run."""
+        if self.callbacks is None:
+            return
+        waited_for = self._target
+        if waited_for is not None and waited_for.callbacks is not None and self._resume in waited_for.callbacks:
+            waited_for.callbacks.remove(self._resume)
+        self._generator.close()
+
+
 def fire(event: Event, value: Any = None) -> None:
     """Trigger and process `event` in this instant, without a turn through the event queue."""
     event._ok = True

@@ -93,6 +93,11 @@ class Program:
         if cpu_s > 0:
             self.work(cpu_s, threads)
 
+    def cancel(self, event: Event, threads: int = 1) -> None:
+        """Take work off the cores that is not done yet; its event never fires."""
+        self.machine.cancel(event, threads)
+        self._active -= 1
+
     def owe(self, cpu_s: float, at_s: float) -> float:
         """Work that begins at `at_s` and that nobody waits for; returns how long it takes, with the wake-up.
 

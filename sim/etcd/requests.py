@@ -27,14 +27,15 @@ class Write:
 
 
 class Read:
-    """`count` ranges of one key each. `event` fires with `OK` or an error text."""
+    """`count` ranges of one key each, or of many that are `size_bytes` large. `event` fires with `OK` or an error text."""
 
-    __slots__ = ("count", "event", "member")
+    __slots__ = ("count", "event", "member", "size_bytes")
 
-    def __init__(self, event: Event, member: int, count: int) -> None:
+    def __init__(self, event: Event, member: int, count: int, size_bytes: float = 0.0) -> None:
         self.event = event
         self.member = member
         self.count = count
+        self.size_bytes = size_bytes
 
     @property
     def open(self) -> bool:

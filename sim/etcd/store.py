@@ -87,11 +87,16 @@ class Etcd:
         when(self.programs[write.member].work(count * spec.put_cpu_s, threads=count), partial(self._taken_in, write))
         return event
 
-    def range(self, count: int = 1, serializable: bool = False, member: int | None = None) -> Event:
-        """Read `count` keys; linearizable reads first learn that the leader still leads, serializable ones do not."""
+    def range(
+        self, count: int = 1, serializable: bool = False, member: int | None = None, size_bytes: float = 0.0
+    ) -> Event:
+        """Read `count` keys; linearizable reads first learn that the leader still leads, serializable ones do not.
+
+        size_bytes: of a range over many keys.
+        """
         self.ranges += count
         event = Event(self._clock)
-        read = Read(event, self._endpoint() if member is None else member, count)
+        read = Read(event, self._endpoint() if member is None else member, count, size_bytes)
         if serializable:
             self._serve(read)
         elif self._healthy is not None:
@@ -233,7 +238,8 @@ class Etcd:
             listen(write.count)
 
     def _serve(self, read: Read) -> None:
-        work = self.programs[read.member].work(read.count * self.spec.range_cpu_s, threads=read.count)
+        cpu_s = read.count * self.spec.range_cpu_s + read.size_bytes * self.spec.range_byte_cpu_s
+        work = self.programs[read.member].work(cpu_s, threads=read.count)
         when(work, lambda _: fire(read.event, OK))
 
     # --- healthy or disturbed

@@ -221,7 +221,7 @@ def _counters(cluster: Cluster) -> dict[str, int]:
         "etcd_puts": cluster.etcd.puts,
         "etcd_batches": cluster.etcd.batches,
         "etcd_ranges": cluster.etcd.ranges,
-        "watch_events": cluster.watch.events,
+        "watch_events": round(cluster.watch.events),
         "image_pulls": cluster.images.pulls,
         "image_bytes": int(cluster.images.source.sent_bytes),
         "image_pull_failures": cluster.images.failures,

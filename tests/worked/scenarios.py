@@ -29,6 +29,12 @@ EXACT = {
         "lease_cpu_s": 0,
         "watch_event_cpu_s": 1 * MS,
         "watch_latency_s": 0.5 * MS,
+        "encoding": {
+            "encode_json_byte_cpu_s": 0,
+            "encode_protobuf_byte_cpu_s": 0,
+            "decode_json_byte_cpu_s": 0,
+            "decode_protobuf_byte_cpu_s": 0,
+        },
         "authentication": {"certificate_cpu_s": 0},
         "authorization": {"binding_cpu_s": 0},
     },
