@@ -81,6 +81,19 @@ class Fabric:
         self._update(changed)
         return event
 
+    @property
+    def load(self) -> np.ndarray:
+        """Bytes/s of flows on each link, float64 a link."""
+        return self._table.load
+
+    def set_capacity(self, links: np.ndarray, bytes_per_s: np.ndarray) -> None:
+        """What flows may use of some links from now on: the rest carries what is no flow."""
+        self._update(self._table.set_capacity(links, bytes_per_s))
+
+    def link_loads(self) -> tuple[np.ndarray, np.ndarray]:
+        """(capacity, load) of every link now, bytes/s, float64; views, in the order of `Underlay.capacity`."""
+        return self._table.capacity, self._table.load
+
     def utilisation(self) -> dict[str, float]:
         """Share in use of each link that carries anything, now."""
         table = self._table
@@ -175,7 +188,12 @@ def build_fabric(
     """
     if not always and spec.underlay.topology == "flat" and not spec.underlay.zones_bandwidth_bytes_per_s:
         return None
+    return Fabric(clock, underlay_of(spec, zones, *servers_bytes_per_s))
+
+
+def underlay_of(spec: NetworkSpec, zones: Sequence[str], *servers_bytes_per_s: float) -> Underlay:
+    """The links of a cluster with its servers as the last hosts, in the first zone."""
     names = {zone: index for index, zone in enumerate(dict.fromkeys(zones))}
     zone = np.array([*(names[name] for name in zones), *(0 for _ in servers_bytes_per_s)], np.int64)
     nic = np.array([*(spec.nic_bytes_per_s for _ in zones), *servers_bytes_per_s])
-    return Fabric(clock, build_underlay(spec.underlay, len(zone), nic, zone))
+    return build_underlay(spec.underlay, len(zone), nic, zone)

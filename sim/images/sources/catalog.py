@@ -68,7 +68,12 @@ class ImageSource:
     def fault(self, name: str, lag_s: float = 0.0) -> str:
         """Why there is no such image now; "" if there is. lag_s: how much later than its push it can be had."""
         image = self.images.get(name)
-        return "" if image is not None and image.pushed_at_s + lag_s <= self.clock.now else "not found"
+        if image is None:
+            return "not found"
+        there_s = (
+            image.pushed_at_s + lag_s if image.pushed_at_s else 0.0
+        )  # what existed before the run has been copied long ago
+        return "" if there_s <= self.clock.now else "not found"
 
     def fetch(self, node: Node, layer: Layer, size_bytes: float) -> Process:
         """Bring `size_bytes` of a layer to the node; ends with their last byte."""
