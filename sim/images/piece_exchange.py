@@ -162,7 +162,10 @@ def may_ask(numbers, members, have, wanted, asked, m, k, piece):
         return True
     if members[m, LEFT] > numbers[3]:
         return False
-    return not (wanted[m, k] == piece).any()
+    found = False
+    for slot in range(wanted.shape[2]):
+        found = found or wanted[m, k, slot] == piece
+    return not found
 
 
 @rule

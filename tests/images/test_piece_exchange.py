@@ -104,7 +104,7 @@ def test_pieces_beyond_the_limit_are_made_larger_and_change_little() -> None:
         for host in range(20):
             exchange.join(swarm, host, 0.0)
         ends.append(np.median(finish(exchange)))
-    assert ends[1] == pytest.approx(ends[0], rel=0.03)
+    assert ends[1] == pytest.approx(ends[0], rel=0.06)
 
 
 def test_what_a_peer_that_left_was_asked_for_comes_from_others() -> None:
