@@ -190,6 +190,7 @@ class Scenario(Spec):
             problems.add("workload", None, "must be given: nothing arrives", f"one of {', '.join(WORKLOADS)}")
         else:
             self.workload.check(self.setting(), "workload", problems)
+        self.apiserver.authorization.check_files("apiserver.authorization", self.kubernetes, self.base_dir, problems)
         if self.scheduler.configuration and not (Path(self.base_dir) / self.scheduler.configuration).is_file():
             problems.add(
                 "scheduler.configuration",
@@ -280,9 +281,17 @@ def _check_network(scenario: Scenario, problems: Problems) -> None:
     scenario.network.check("network", sum(scenario.nodes.pool_counts().values()), problems)
 
 
+def _check_api_server(scenario: Scenario, problems: Problems) -> None:
+    spec = scenario.apiserver
+    users = (*COMPONENTS, *scenario.tenants.names()) if spec.authentication.users else ()
+    spec.pki.check("apiserver.pki", problems)
+    spec.authentication.check("apiserver.authentication", spec.pki, users, problems)
+    spec.authorization.check("apiserver.authorization", problems)
+
+
 def _check_faults(scenario: Scenario, problems: Problems) -> None:
     groups = {MAIN: len(scenario.etcd.machines), **{name: len(group.machines) for name, group in scenario.etcd.groups.items()}}
-    users = (*COMPONENTS, *(tenant.name for tenant in scenario.tenants.build())) if scenario.faults else ()
+    users = (*COMPONENTS, *scenario.tenants.names()) if scenario.faults else ()
     targets = Targets(groups, scenario.scheduler.replicas, users)
     for number, fault in enumerate(scenario.faults):
         fault.check(f"faults[{number}]", targets, problems)
@@ -296,6 +305,7 @@ _CHECKS: tuple[tuple[tuple[str, ...], Callable[[Scenario, Problems], None]], ...
     (("tenants",), _check_tenants),
     (("images", "registry"), _check_images),
     (("network", "nodes"), _check_network),
+    (("apiserver", "tenants"), _check_api_server),
     (("faults", "etcd", "scheduler", "tenants"), _check_faults),
 )
 """(sections that a check reads, check): a check is left out when one of its sections cannot be read."""

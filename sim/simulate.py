@@ -15,7 +15,10 @@ import numpy as np
 
 from sim import kernels
 from sim.apiserver.aggregate import Aggregate, renew_leases
-from sim.apiserver.authorization import Rbac
+from sim.apiserver.authentication.catalog import Place
+from sim.apiserver.authentication.union import Authentication, Credentials
+from sim.apiserver.authorization.catalog import Bench
+from sim.apiserver.authorization.union import Authorization
 from sim.apiserver.client import Client
 from sim.apiserver.pipeline import ApiServer
 from sim.apiserver.quota import Quota
@@ -203,9 +206,12 @@ class Cluster:
         machine = self._program("kube-apiserver", spec.machine)
         owner = {namespace: tenant.name for tenant in self.tenants for namespace in tenant.namespaces}
         owner.update(self.load.owners())
-        rbac = Rbac(spec.authorization.cluster_role_bindings, spec.authorization.role_bindings_per_namespace, owner)
+        etcd = EtcdRouter(self.etcd_groups, scenario.etcd)
+        self.credentials = Credentials()
+        place = Place(clock, machine, etcd, spec.pki, self._streams)
+        bench = Bench(clock, machine, self._streams, scenario.kubernetes, owner, scenario.base_dir)
         self.requests = RequestLog(clock)
-        self.storage = Storage(EtcdRouter(self.etcd_groups, scenario.etcd), spec.encoding, len(self.nodes))
+        self.storage = Storage(etcd, spec.encoding, len(self.nodes))
         self.watch = WatchHub(clock, spec, self.storage, [machine])
         self.api = ApiServer(
             clock,
@@ -213,7 +219,8 @@ class Cluster:
             machine,
             self.storage,
             self.watch,
-            rbac,
+            Authentication(place, spec.authentication, self.credentials),
+            Authorization(bench, spec.authorization),
             self.requests,
             scenario.base_dir,
         )

@@ -8,8 +8,8 @@ from typing import Any
 
 from simpy.events import Event
 
-from sim.apiserver.authentication import request_cpu_s
-from sim.apiserver.authorization import Rbac
+from sim.apiserver.authentication.union import Authentication
+from sim.apiserver.authorization.union import Authorization
 from sim.apiserver.flow_control.catalog import TOO_MANY_REQUESTS
 from sim.apiserver.flow_control.fair_queuing import Request
 from sim.apiserver.identity import Identity
@@ -54,7 +54,8 @@ class ApiServer:
         cores: Cores,
         storage: Storage,
         hub: WatchHub,
-        rbac: Rbac,
+        authentication: Authentication,
+        authorization: Authorization,
         log: RequestLog,
         base_dir: str = ".",
         index: int = 0,
@@ -63,9 +64,9 @@ class ApiServer:
         self._spec = spec
         self._cores = cores
         self._storage = storage
-        self._rbac = rbac
         self._log = log
-        self._authenticate_cpu_s = request_cpu_s(spec.authentication)
+        self.authentication = authentication
+        self.authorization = authorization
         self._prices: dict[tuple[Operation, Identity], Price] = {}
         self._quota_checks: dict[str, Batcher[Charge]] = {}
         self.index = index
@@ -88,15 +89,23 @@ class ApiServer:
         for; asked when the write is stored, and if not, nothing is written and the answer is 409.
         """
         arrived_s = self._clock._now
+        proof_cpu_s = self.authentication.known_cpu_s[user]
+        if proof_cpu_s < 0:
+            proof_cpu_s = self.authentication.cost_s(user)
+            if proof_cpu_s < 0:
+                if not (yield from self.authentication.prove(user)):
+                    self._log.add(operation, user.name, 401, arrived_s)
+                    return 401
+                proof_cpu_s = 0.0
         way = self.flow_control.enter(operation, user, namespace)
         try:
             if way.event is not None:
                 yield way.event
             if way.code:
-                yield self._cores.work(self._authenticate_cpu_s)
+                yield self._cores.work(proof_cpu_s)
                 self._log.add(operation, user.name, way.code, arrived_s)
                 return way.code
-            code = yield from self._seated(operation, user, namespace, charge, guard)
+            code = yield from self._seated(operation, user, namespace, charge, guard, proof_cpu_s)
         finally:
             if way.event is not None:
                 _leave_later(way)
@@ -112,9 +121,17 @@ class ApiServer:
         seats are free, the rest waits or is refused, as the flow control does. Used for steady background load only.
         """
         arrived_s = self._clock._now
-        _, walked = self._rbac.decide(user, operation.verb, operation.resource, "")
+        proof_cpu_s = self.authentication.each_cost_s(user)
+        decision = self.authorization.decisions[user, operation, ""]
+        code = 401 if proof_cpu_s < 0 else decision.code
+        if decision.ask and not code:  # one review stands for all of a tick
+            code = yield from self.authorization.ask(user, operation, "")
+        if code:
+            yield self._cores.work(count * (abs(proof_cpu_s) + (decision.cpu_s if code != 401 else 0.0)), threads=count)
+            self._log.add(operation, user.name, code, arrived_s, count)
+            return count  # they would be refused again
         price = self._price(operation, user)
-        cost_s = self._front_cpu_s(walked) + price.cpu_s
+        cost_s = proof_cpu_s + decision.cpu_s + price.cpu_s
         if isinstance(operation, ListOperation):
             cost_s += self.lists.objects_cpu_s(operation, user, "")
         abreast = min(count, ceil(count * cost_s / over_s)) or 1
@@ -126,7 +143,7 @@ class ApiServer:
                     ways, served = ways[:-1], served * (len(ways) - 1) // len(ways)
             taken = len(ways)
             if served < count:
-                self._cores.load((count - served) * self._authenticate_cpu_s)
+                self._cores.load((count - served) * proof_cpu_s)
                 self._log.add(operation, user.name, TOO_MANY_REQUESTS, arrived_s, count - served)
             if served:
                 yield self._cores.work(served * cost_s, taken)
@@ -152,10 +169,6 @@ class ApiServer:
                     _leave_later(way)
         return served
 
-    def _front_cpu_s(self, bindings_walked: int) -> float:
-        """Authentication and authorization."""
-        return self._authenticate_cpu_s + bindings_walked * self._spec.authorization.binding_cpu_s
-
     def _price(self, operation: Operation, user: Identity) -> Price:
         """What such a request costs, worked out once."""
         price = self._prices.get((operation, user))
@@ -171,15 +184,20 @@ class ApiServer:
         namespace: str,
         charge: dict[str, int] | None,
         guard: Guard | None,
+        proof_cpu_s: float,
     ) -> Generator[Event, Any, int]:
-        allowed, walked = self._rbac.decide(user, operation.verb, operation.resource, namespace)
-        if not allowed:
-            yield self._cores.work(self._front_cpu_s(walked))
-            return 403
+        decision = self.authorization.decisions[user, operation, namespace]
+        code, cpu_s = decision.code, proof_cpu_s + decision.cpu_s
+        if decision.ask:
+            yield self._cores.work(proof_cpu_s)
+            code, cpu_s = (yield from self.authorization.ask(user, operation, namespace)), 0.0
+        if code:
+            yield self._cores.work(cpu_s)
+            return code
         price = self._price(operation, user)
         if isinstance(operation, ListOperation):
-            return (yield from self.lists.read(operation, user, namespace, self._front_cpu_s(walked) + price.cpu_s))
-        yield self._cores.work(self._front_cpu_s(walked) + price.cpu_s)
+            return (yield from self.lists.read(operation, user, namespace, cpu_s + price.cpu_s))
+        yield self._cores.work(cpu_s + price.cpu_s)
         quota = self.quotas.get(namespace) if charge is not None else None
         if quota is not None and charge is not None:
             refused_for = yield self._quota_check(namespace).submit((quota, charge))

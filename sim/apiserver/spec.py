@@ -2,57 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
+from sim.apiserver.authentication.spec import AuthenticationSpec
+from sim.apiserver.authorization.spec import AuthorizationSpec
 from sim.apiserver.encoding import EncodingSpec
 from sim.apiserver.flow_control.catalog import FLOW_CONTROLS, FlowControlSpec
 from sim.apiserver.listing import ListSpec
+from sim.apiserver.pki import PkiSpec
 from sim.apiserver.watch_cache import WatchSpec
 from sim.base.spec import Choice, Spec, param
 
 MEASURED = "our measurement of Kubernetes 1.20.2, one client, 2-core AMD EPYC VM"
-
-
-class AuthenticationSpec(Spec):
-    """Who is asking: how the components and users prove their identity."""
-
-    method: Literal["client-certificate", "token"] = param(
-        "client-certificate",
-        "client certificates, verified once a connection, or a static token file, looked up per request",
-    )
-    certificate_cpu_s: float = param(
-        1.0e-5,
-        "per request on an open TLS connection: read the verified chain's subject",
-        source="our estimate; the verification itself falls on the connection",
-        unverified=True,
-        ge=0,
-        le=0.1,
-    )
-    token_cpu_s: float = param(
-        1.5e-5,
-        "per request: hash and look up the bearer token",
-        source="our estimate: token GETs cost no more than certificate GETs within noise",
-        unverified=True,
-        ge=0,
-        le=0.1,
-    )
-
-
-class AuthorizationSpec(Spec):
-    """RBAC: the walk over the bindings that apply."""
-
-    binding_cpu_s: float = param(
-        6.0e-7, "per binding walked: 500 bindings add 0.26 to 0.43 ms to a GET", source=MEASURED, ge=0, le=0.01
-    )
-    cluster_role_bindings: int = param(
-        60,
-        "cluster role bindings, all walked for each request",
-        source="Kubernetes 1.20 bootstrap policy, order of size",
-        unverified=True,
-        ge=0,
-        le=1_000_000,
-    )
-    role_bindings_per_namespace: int = param(2, "role bindings of the request's namespace", ge=0, le=1_000_000)
 
 
 class ApiServerSpec(Spec):
@@ -98,6 +59,7 @@ class ApiServerSpec(Spec):
     watch: WatchSpec = WatchSpec()
     lists: ListSpec = ListSpec()
     encoding: EncodingSpec = EncodingSpec()
+    pki: PkiSpec = PkiSpec()
     authentication: AuthenticationSpec = AuthenticationSpec()
     authorization: AuthorizationSpec = AuthorizationSpec()
     flow_control: Annotated[FlowControlSpec, Choice(FLOW_CONTROLS)] = param(

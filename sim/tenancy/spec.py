@@ -71,6 +71,10 @@ class TenantsSpec(Spec):
     quota: Hard = param({}, "hard limits of each namespace, as a v1 ResourceQuota says them; empty: no quota")
     overrides: Named[TenantSpec] = param({}, "tenants by name that differ from the others")
 
+    def names(self) -> tuple[str, ...]:
+        """Every tenant's name."""
+        return tuple(map(self._name, range(self.count)))
+
     def build(self) -> tuple[Tenant, ...]:
         """Every tenant, the largest by Zipf first."""
         weights = [(rank + 1) ** -self.zipf_exponent for rank in range(self.count)]

@@ -35,8 +35,15 @@ EXACT = {
             "decode_json_byte_cpu_s": 0,
             "decode_protobuf_byte_cpu_s": 0,
         },
-        "authentication": {"certificate_cpu_s": 0},
-        "authorization": {"binding_cpu_s": 0},
+        "pki": {"keys": {"free": {"sign_cpu_s": 0, "verify_cpu_s": 0}}, "authority_key": "free"},
+        "authentication": {
+            "token_cache_cpu_s": 0,
+            "methods": {
+                "x509": {"chain_cpu_s": 0},
+                "service-account": {"key": "free", "decode_cpu_s": 0, "refuse_cpu_s": 0, "lookup_cpu_s": 0},
+            },
+        },
+        "authorization": {"methods": {"node": {"rule_cpu_s": 0}, "rbac": {"binding_cpu_s": 0, "rule_cpu_s": 0}}},
     },
     "etcd": {
         "batch_cpu_s": 1 * MS,

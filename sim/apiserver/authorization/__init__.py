@@ -1,0 +1,1 @@
+"""Who may do what: one file an authorizer, and the union that asks them in the order of the scenario."""
