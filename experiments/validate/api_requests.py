@@ -237,11 +237,8 @@ class Bench:
         self.clock = self.cluster.clock
         machine = self.cluster.machines["control-plane"]
         self.client = bed.api_client.program(self.clock, machine, streams)
-        self.changed = 0
         self.controllers = self.cluster.programs["kube-controller-manager"]
-        self.cluster.watch.watch(
-            "bench", "kube-controller-manager", {"changed": lambda _: self.controllers.load(bed.controller_event_cpu_s)}
-        )
+        beds.informers(self.cluster, "bench", bed.model_copy(update={"scheduler": beds.InformerSpec(event_cpu_s=0)}))
 
     def connect(self, user: str) -> Client:
         """A client with a connection of its own."""

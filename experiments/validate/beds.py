@@ -6,12 +6,14 @@ A bed is YAML beside this file, laid over a calibration: `<calibration>.yaml` ho
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
+from simpy.events import Event
 
 from sim.base.rand import Constant, Dist, Distribution, Sampler, Streams
 from sim.base.spec import Spec, param
@@ -21,9 +23,11 @@ from sim.engine.program import Program
 from sim.engine.spec import MachineSpec
 from sim.etcd.spec import EtcdSpec
 from sim.scenario import Scenario
-from sim.scenario_file import merge, preset_files, read_values
+from sim.simulate import Cluster
+from sim.scenario_file import merge, preset_files, read_values, with_values
 
 FOLDER = Path(__file__).parent / "test_beds"
+IDLE_PERIOD_S = 0.05
 CLUSTER = "control-plane"
 """The cluster that was measured."""
 
@@ -40,15 +44,23 @@ class LoadGeneratorSpec(Spec):
 
     def program(self, clock: Clock, machine: Machine, streams: Streams) -> Program:
         """The process on its machine."""
-        return Program(clock, machine, self.wake_cpu_s, self.spin_s, Sampler(self.cpu_factor, streams("client.cpu")))
+        draw = Sampler(self.cpu_factor, streams("client.cpu"))
+        return Program(clock, machine, self.wake_cpu_s, self.spin_s, draw)
 
 
 class HollowSpec(Spec):
-    """What hollow nodes cost when they do nothing."""
+    """What hollow nodes cost beside what the cluster simulates."""
 
     idle_cpu_s: float = param(
         0.0, "CPU of one hollow node in each second: PLEG relists, housekeeping, heartbeats", ge=0, le=1
     )
+    teardown_cpu_s: float = param(0.0, "taking down one pod: syncs, volumes, statuses", ge=0, le=1)
+
+
+class InformerSpec(Spec):
+    """What a component's informers do with one watch event of a pod beside what the cluster simulates."""
+
+    event_cpu_s: float = param(2.0e-4, "decode, update the cache, call the handlers", ge=0, le=1)
 
 
 class BedSpec(Spec):
@@ -58,36 +70,87 @@ class BedSpec(Spec):
     api_client: LoadGeneratorSpec = LoadGeneratorSpec()
     life_cycle_client: LoadGeneratorSpec = LoadGeneratorSpec()
     hollow: HollowSpec = HollowSpec()
-    controller_event_cpu_s: float = param(
-        3.0e-4,
-        "the controller manager takes in one watch event of a pod: several informers and their queues",
-        ge=0,
-        le=1,
-    )
+    idle_cores: dict[str, float] = Field(
+        {}, description="cores that a program uses when nothing is asked of it, beside what the cluster simulates: timers, "
+        "garbage collection, the control plane's own objects")
+    controllers: InformerSpec = InformerSpec()
+    scheduler: InformerSpec = InformerSpec()
     overlay: dict[str, Any] = Field({}, description="values of the cluster that belong to the bed")
+
+
+_trials: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
+"""Values under trial by calibration: over the preset's, and over the bed's."""
+
+
+@contextmanager
+def trial(calibration: str, preset: Mapping[str, Any], bed_values: Mapping[str, Any]) -> Iterator[None]:
+    """While it lasts, `calibration` has these values (`{"a.b": value}`) over its own: for finding better ones."""
+    _trials[calibration] = (dict(preset), dict(bed_values))
+    _forget()
+    try:
+        yield
+    finally:
+        del _trials[calibration]
+        _forget()
+
+
+def _forget() -> None:
+    for known in (bed, calibrated, _layers):
+        known.cache_clear()
+
+
+def _preset(calibration: str) -> dict[str, Any]:
+    values = read_values(preset_files()[calibration], calibration)
+    return with_values(values, _trials[calibration][0]) if calibration in _trials else values
 
 
 @cache
 def bed(calibration: str) -> BedSpec:
     """The test bed of a calibration's series."""
-    return BedSpec.model_validate(read_values(FOLDER / f"{calibration}.yaml", calibration))
+    values = read_values(FOLDER / f"{calibration}.yaml", calibration)
+    return BedSpec.model_validate(with_values(values, _trials[calibration][1]) if calibration in _trials else values)
 
 
 @cache
 def calibrated(calibration: str) -> tuple[EtcdSpec, Distribution, int]:
     """Of a calibration: etcd, its disk, and the machine's cores."""
-    values = read_values(preset_files()[calibration], calibration)
+    values = _preset(calibration)
     machine = MachineSpec.model_validate(values["machines"]["control-plane"])
     return EtcdSpec.model_validate(values["etcd"]), machine.fsync_s, machine.cores
 
 
 @cache
 def _layers(calibration: str) -> dict[str, Any]:
-    layers = read_values(preset_files()[calibration], calibration)
-    return merge(layers, read_values(FOLDER / f"{CLUSTER}.yaml", CLUSTER))
+    return merge(_preset(calibration), read_values(FOLDER / f"{CLUSTER}.yaml", CLUSTER))
 
 
 def cluster(calibration: str, values: Mapping[str, Any] | None = None) -> Scenario:
     """The measured cluster with a calibration's costs. values: `{"a.b": value}` over it."""
     base = Scenario.model_validate(merge(_layers(calibration), bed(calibration).overlay))
     return base.replace(values) if values else base
+
+
+def informers(cluster: Cluster, resource: str, bed: BedSpec) -> None:
+    """Controller manager and scheduler take in each event of a pod that is published as `resource`."""
+    kinds = ("created", "bound", "status", "running", "deleting", "gone", "changed")
+    for name, spec in (("kube-controller-manager", bed.controllers), ("kube-scheduler", bed.scheduler)):
+        load = partial(_take_in, cluster.programs[name], spec.event_cpu_s)
+        cluster.watch.watch(resource, f"{name} (informers)", dict.fromkeys(kinds, load))
+
+
+def _take_in(program: Program, cpu_s: float, _: int) -> None:
+    program.load(cpu_s)
+
+
+def idle_programs(cluster: Cluster, bed: BedSpec) -> None:
+    """Programs that use CPU though nothing is asked of them."""
+    programs = {**cluster.programs, "etcd": cluster.etcd.programs[0]}
+    for name, cores in bed.idle_cores.items():
+        cluster.clock.start(_idle(cluster.clock, programs[name], cores * IDLE_PERIOD_S))
+
+
+def _idle(clock: Clock, program: Program, cpu_s: float) -> Generator[Event, Any, None]:
+    while True:
+        program.machine.load(cpu_s)  # its own timers' doing: it wakes nobody else
+        program.cpu_s += cpu_s
+        yield clock.timeout(IDLE_PERIOD_S)

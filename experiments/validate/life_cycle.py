@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from experiments.validate.judge import (
 )
 from experiments.validate.truth import Truth
 from sim.base.rand import Streams
+from sim.engine.clock import Clock, when
+from sim.engine.program import Program
 from sim.simulate import Cluster
 from sim.state.objects import Container, PodSpec, pairs
 from sim.workload import AppKind, Load
@@ -34,6 +37,9 @@ LEAD_S = 12.0
 """Simulated before the first pod, to see what an idle cluster costs."""
 SETTLE_S = 2.0
 """The recorded windows end this long after the last pod runs, or is gone."""
+NEVER_S = 1e9
+SCALE_UP_PER_S = 10.0
+"""Pods a second that a Deployment's scale-up is granted before it is given up: half of its controller's client rate."""
 LONGEST_S = 300.0
 """A replay that is not done so long after its last request is given up."""
 CALIBRATION_RATE = 5.0
@@ -96,6 +102,7 @@ METRICS: dict[str, Metric] = {
         for phase in ("creating", "deleting")
         for process in PROCESSES.values()
     },
+    **{f"{process} cores, idle": Metric("cores", 1.0) for process in PROCESSES.values()},
     "cores busy, creating": Metric("cores", 1.0, MIDDLE),
     "cores busy, deleting": Metric("cores", 1.0, MIDDLE),
 }
@@ -200,6 +207,10 @@ def _row(
 
 def _figures(row: dict[str, Any], setup: Setup, idle: dict[str, Any] | None) -> dict[str, float]:
     found: dict[str, float] = {}
+    if idle is not None and setup.rate == CALIBRATION_RATE:
+        for process, name in PROCESSES.items():
+            if process in idle["cpu_s"]:
+                found[f"{name} cores, idle"] = idle["cpu_s"][process] / idle["window_s"]
     for stage in STAGES:
         if row["stages_s"].get(stage, {}).get("n"):
             found.update(latencies(row["stages_s"][stage], stage))
@@ -226,57 +237,54 @@ def _figures(row: dict[str, Any], setup: Setup, idle: dict[str, Any] | None) -> 
 
 
 def load_of(setup: Setup) -> Load:
-    """The pods of a run: bare ones at due times i/rate, or one Deployment; all of one small container."""
+    """The pods of a run, of one small container: one Deployment of all of them, or pods that the load generator posts itself."""
     spec = PodSpec(
         namespace=NAMESPACE,
         termination_grace_s=30,
         containers=(Container(requests=pairs({"cpu": 10, "memory": 10 * 2**20})),),
     )
-    apps = setup.pods if setup.rate else 1
-    times = LEAD_S + np.arange(apps) / (setup.rate or 1.0)
-    each = np.full(apps, setup.pods // apps, np.int32)
-    kind = AppKind.POD if setup.rate else AppKind.SERVICE
+    zero, all_pods = np.zeros(1, np.int32), np.full(1, setup.pods, np.int32)
     return Load(
         templates=(spec,),
         tenants=(TENANT,),
-        app_time_s=times,
-        app_end_s=np.full(apps, np.inf),
-        app_kind=np.full(apps, kind, np.int8),
-        app_template=np.zeros(apps, np.int32),
-        app_tenant=np.zeros(apps, np.int32),
-        app_pods=each,
-        app_parallelism=each,
+        app_time_s=np.array([NEVER_S if setup.rate else LEAD_S]),
+        app_end_s=np.array([np.inf]),
+        app_kind=np.full(1, AppKind.POD if setup.rate else AppKind.SERVICE, np.int8),
+        app_template=zero,
+        app_tenant=zero,
+        app_pods=all_pods,
+        app_parallelism=all_pods,
         pod_duration_s=np.full(setup.pods, np.inf),
         quotas=((NAMESPACE, pairs({"pods": 10**9})),) if setup.quota else (),
     )
 
 
 class Watcher:
-    """The load generator's watch: when it saw the first event of each kind for each pod."""
+    """The load generator's watch: when it had taken in the first event of each kind for each pod."""
 
     KINDS = ("created", "bound", "status", "running", "deleting", "terminated", "gone")
 
-    def __init__(self, cluster: Cluster, pods: int, took_in: Callable[[], None]) -> None:
-        self._cluster = cluster
-        self._took_in = took_in
+    def __init__(self, cluster: Cluster, pods: int, client: Program, event_cpu_s: float) -> None:
+        self._clock = cluster.clock
+        self._client = client
+        self._event_cpu_s = event_cpu_s
         self.seen_s = {kind: np.full(pods, np.nan) for kind in self.KINDS}
-        heard = {kind: self._handler(kind) for kind in ("created", "bound", "status", "running", "deleting", "gone")}
+        heard = {kind: partial(self._hear, kind) for kind in self.KINDS if kind != "terminated"}
         cluster.watch.watch("pods", "load generator", heard)
 
-    def _handler(self, kind: str) -> Callable[[int], None]:
-        def heard(pod: int) -> None:
-            self._took_in()
-            name = kind
-            if kind in ("status", "running") and not np.isnan(self.seen_s["deleting"][pod]):
-                name = "terminated"
-            if kind == "running" and np.isnan(self.seen_s["status"][pod]):
-                self.seen_s["status"][pod] = self._cluster.clock._now
-            if np.isnan(self.seen_s[name][pod]):
-                self.seen_s[name][pod] = self._cluster.clock._now
+    def _hear(self, kind: str, pod: int) -> None:
+        when(self._client.work(self._event_cpu_s), lambda _: self._see(kind, pod))
 
-        return heard
+    def _see(self, kind: str, pod: int) -> None:
+        seen = self.seen_s
+        if kind in ("status", "running") and not np.isnan(seen["deleting"][pod]):
+            kind = "terminated"
+        for name in ("status", "running") if kind == "running" else (kind,):
+            if np.isnan(seen[name][pod]):
+                seen[name][pod] = self._clock._now
 
     def all(self, kind: str) -> bool:
+        """Whether it has seen this kind of event for every pod."""
         return not np.isnan(self.seen_s[kind]).any()
 
 
@@ -303,81 +311,100 @@ class _Account:
             self.requests[key] = self.requests.get(key, 0.0) + float(count)
 
 
+class TestBed:
+    """The machine with the control plane, its hollow nodes and the load generator."""
+
+    def __init__(self, setup: Setup, calibration: str, seed: int) -> None:
+        values: dict[str, Any] = {"nodes.pools.hollow.count": setup.nodes, "horizon_s": 10_000}
+        if setup.fast_scheduler:
+            values |= {"scheduler.qps": 5000, "scheduler.burst": 5000}
+        self.setup = setup
+        self.bed = bed = beds.bed(calibration)
+        streams = Streams(seed)
+        self.cluster = cluster = Cluster(beds.cluster(calibration, values), load_of(setup), streams)
+        self.clock = cluster.clock
+        self.client = bed.life_cycle_client.program(self.clock, cluster.machines["control-plane"], streams)
+        self.watcher = Watcher(cluster, setup.pods, self.client, bed.life_cycle_client.event_cpu_s)
+        self.post_s = np.full((2, setup.pods), np.nan)
+        """When each POST was sent, and answered."""
+        self.delete_s = np.full((2, setup.pods), np.nan)
+        self._connection = cluster._client(TENANT)
+        beds.informers(cluster, "pods", bed)
+        beds.idle_programs(cluster, bed)
+        hollow = cluster.programs["hollow kubelets"]
+        cluster.watch.watch("pods", "kubelet (teardown)", {"deleting": lambda _: hollow.load(bed.hollow.teardown_cpu_s)}, selective=True)
+        for phase_s in streams("hollow.idle").random(setup.nodes).tolist():
+            self.clock.start(_idle(self.clock, hollow, bed.hollow.idle_cpu_s, phase_s))
+
+    def play(self, request: Callable[[int], Generator[Event, Any, Any]], rate: float, times_s: np.ndarray) -> Generator[Event, Any, None]:
+        """Process: `request` for each pod at its due time, whatever became of those before."""
+        begun_s = self.clock._now
+        for pod in range(self.setup.pods):
+            wait_s = begun_s + pod / rate - self.clock._now
+            if wait_s > 0:
+                yield self.clock.timeout(wait_s)
+            self.clock.start(self._timed(request, pod, times_s))
+
+    def _timed(self, request: Callable[[int], Generator[Event, Any, Any]], pod: int, times_s: np.ndarray) -> Generator[Event, Any, None]:
+        """One request with the client's own part before and after it."""
+        half_s = self.bed.life_cycle_client.request_cpu_s / 2
+        times_s[0, pod] = self.clock._now
+        yield self.client.work(half_s)
+        yield from request(pod)
+        yield self.client.work(half_s)
+        times_s[1, pod] = self.clock._now
+
+    def post(self, pod: int) -> Generator[Event, Any, bool]:
+        self.cluster.pods.times["requested_s"][pod] = self.clock._now
+        return self.cluster.pod_control.create(self._connection, pod)
+
+    def delete(self, pod: int) -> Generator[Event, Any, bool]:
+        return self.cluster.pod_control.delete(self._connection, pod)
+
+    def run_until_all(self, kind: str, latest_s: float) -> int:
+        """Run until every pod was seen as `kind`; returns how many were not by then."""
+        while not self.watcher.all(kind) and self.clock._now < latest_s:
+            self.clock.run_until(self.clock._now + 0.1)
+        return int(np.isnan(self.watcher.seen_s[kind]).sum())
+
+
 def replay(setup: Setup, calibration: str, seconds: float, seed: int) -> Outcome:
     """Run one row to its end; `seconds` says nothing here, since the row's own length counts."""
     del seconds
-    bed = beds.bed(calibration)
-    values: dict[str, Any] = {"nodes.pools.hollow.count": setup.nodes, "horizon_s": 10_000}
-    if setup.fast_scheduler:
-        values |= {"scheduler.qps": 5000, "scheduler.burst": 5000}
-    streams = Streams(seed)
-    cluster = Cluster(beds.cluster(calibration, values), load_of(setup), streams)
-    clock = cluster.clock
-    client = bed.life_cycle_client.program(clock, cluster.machines["control-plane"], streams)
-    watcher = Watcher(cluster, setup.pods, lambda: client.load(bed.life_cycle_client.event_cpu_s))
-    hollow = cluster.programs.get("hollow kubelets")
-    assert hollow is not None  # the bed puts them on the control plane's machine
-    phases = streams("hollow.idle").random(setup.nodes)
-    for phase in phases.tolist():
-        clock.start(_idle(cluster, hollow, bed.hollow.idle_cpu_s, phase))
+    bed = TestBed(setup, calibration, seed)
+    clock, watcher = bed.clock, bed.watcher
     clock.run_until(LEAD_S)
-    idle = _Account(cluster)
-    last_s = LEAD_S + (setup.pods / setup.rate if setup.rate else setup.pods / 10.0)
-    if not _run_until(cluster, lambda: watcher.all("running"), last_s + LONGEST_S):
-        missing = int(np.isnan(watcher.seen_s["running"]).sum())
+    idle = _Account(bed.cluster)
+    if setup.rate:
+        clock.start(bed.play(bed.post, setup.rate, bed.post_s))
+    took_s = setup.pods / (setup.rate or SCALE_UP_PER_S)
+    if missing := bed.run_until_all("running", LEAD_S + took_s + LONGEST_S):
         return Outcome({}, failed=f"{missing} of {setup.pods} pods were not Running after {clock._now - LEAD_S:.0f} s")
-    running_s = float(watcher.seen_s["running"].max()) - LEAD_S
+    found = {"all running after": float(watcher.seen_s["running"].max()) - LEAD_S}
+    found |= {f"{process} cores, idle": used_s / LEAD_S for process, used_s in idle.cpu_s.items()}
     clock.run_until(clock._now + SETTLE_S)
-    created = _Account(cluster)
-    values_found = {"all running after": running_s, **_phase(idle, idle, created, setup, "creating", CREATION)}
-    sent_s = np.full(setup.pods, np.nan)
-    answered_s = np.full(setup.pods, np.nan)
+    created = _Account(bed.cluster)
+    found |= _phase(idle, idle, created, setup, "creating", CREATION)
     if setup.delete_rate and setup.rate:
         begun_s = clock._now
-        clock.start(_deletions(cluster, setup, sent_s, answered_s))
-        if not _run_until(cluster, lambda: watcher.all("gone"), begun_s + setup.pods / setup.delete_rate + LONGEST_S):
-            return Outcome({}, failed=f"{int(np.isnan(watcher.seen_s['gone']).sum())} of {setup.pods} pods did not go")
-        values_found["all gone after"] = clock._now - begun_s
+        clock.start(bed.play(bed.delete, setup.delete_rate, bed.delete_s))
+        if missing := bed.run_until_all("gone", begun_s + setup.pods / setup.delete_rate + LONGEST_S):
+            return Outcome({}, failed=f"{missing} of {setup.pods} pods did not go")
+        found["all gone after"] = float(watcher.seen_s["gone"].max()) - begun_s
         clock.run_until(clock._now + SETTLE_S)
-        values_found |= _phase(idle, created, _Account(cluster), setup, "deleting", DELETION)
-    samples = _stages(cluster, watcher, sent_s, answered_s)
+        found |= _phase(idle, created, _Account(bed.cluster), setup, "deleting", DELETION)
+    samples = _stages(bed)
     for stage, sample in samples.items():
-        values_found |= latencies_of(sample, stage)
-    return Outcome(values_found, samples)
+        found |= latencies_of(sample, stage)
+    return Outcome(found, samples)
 
 
-def _idle(cluster: Cluster, hollow: Any, cpu_s: float, phase_s: float) -> Generator[Event, Any, None]:
+def _idle(clock: Clock, hollow: Program, cpu_s: float, phase_s: float) -> Generator[Event, Any, None]:
     """A hollow node's own doings, once a second at its own phase."""
-    yield cluster.clock.timeout(phase_s)
+    yield clock.timeout(phase_s)
     while True:
         hollow.load(cpu_s)
-        yield cluster.clock.timeout(1.0)
-
-
-def _deletions(
-    cluster: Cluster, setup: Setup, sent_s: np.ndarray, answered_s: np.ndarray
-) -> Generator[Event, Any, None]:
-    client = cluster._client(TENANT)
-    begun_s = cluster.clock._now
-
-    def delete(pod: int) -> Generator[Event, Any, None]:
-        sent_s[pod] = cluster.clock._now
-        yield from cluster.pod_control.delete(client, pod)
-        answered_s[pod] = cluster.clock._now
-
-    for pod in range(setup.pods):
-        wait_s = begun_s + pod / setup.delete_rate - cluster.clock._now
-        if wait_s > 0:
-            yield cluster.clock.timeout(wait_s)
-        cluster.clock.start(delete(pod))
-
-
-def _run_until(cluster: Cluster, done: Callable[[], bool], latest_s: float) -> bool:
-    while not done():
-        if cluster.clock._now > latest_s:
-            return False
-        cluster.clock.run_until(cluster.clock._now + 0.1)
-    return True
+        yield clock.timeout(1.0)
 
 
 def _phase(
@@ -399,17 +426,17 @@ def _phase(
     return found
 
 
-def _stages(cluster: Cluster, watcher: Watcher, sent_s: np.ndarray, answered_s: np.ndarray) -> dict[str, np.ndarray]:
-    times = {name: np.frombuffer(column, np.float64)[: len(sent_s)] for name, column in cluster.pods.times.items()}
-    seen = watcher.seen_s
+def _stages(bed: TestBed) -> dict[str, np.ndarray]:
+    """The recorded stages; those that no pod passed are left out."""
+    seen, post_s, delete_s = bed.watcher.seen_s, bed.post_s, bed.delete_s
     found = {
-        "post_sent_to_answered": times["created_s"] - times["post_sent_s"],
+        "post_sent_to_answered": post_s[1] - post_s[0],
         "added_seen_to_bind_seen": seen["bound"] - seen["created"],
         "bind_seen_to_first_kubelet_status": seen["status"] - seen["bound"],
         "first_kubelet_status_to_running_seen": seen["running"] - seen["status"],
         "added_seen_to_running_seen": seen["running"] - seen["created"],
-        "post_sent_to_running_seen": seen["running"] - times["post_sent_s"],
-        "delete_sent_to_answered": answered_s - sent_s,
+        "post_sent_to_running_seen": seen["running"] - post_s[0],
+        "delete_sent_to_answered": delete_s[1] - delete_s[0],
         "delete_mark_to_terminated_status": seen["terminated"] - seen["deleting"],
         "delete_mark_to_gone": seen["gone"] - seen["deleting"],
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import expm1
 
 from simpy.events import Event
 
@@ -23,9 +22,6 @@ class Program:
     With `spin_s`, a thread without work looks for some that long before it sleeps. It takes a core meanwhile (an
     event each time), and work that it finds needs no wake-up.
 
-    A program that has been idle finds its data gone from the processor's caches: others have worked there meanwhile. The longer
-    it slept, the more of it: `cold_cpu_s * (1 - exp(-idle / cold_time_s))` on top of the wake-up.
-
     wake_cpu_s: core seconds of one wake-up, before the piece of work that caused it. factor: drawn for each piece of
     work and its wake-up, mean 1; None: always 1.
     """
@@ -38,8 +34,6 @@ class Program:
         "_owed_s",
         "_spinning",
         "_spun_from_s",
-        "cold_cpu_s",
-        "cold_time_s",
         "cpu_s",
         "machine",
         "spin_s",
@@ -54,16 +48,12 @@ class Program:
         wake_cpu_s: float,
         spin_s: float = 0.0,
         factor: Callable[[], float] | None = None,
-        cold_cpu_s: float = 0.0,
-        cold_time_s: float = 1.0,
     ) -> None:
         self._clock = clock
         self._factor = factor
         self.machine = machine
         self.wake_cpu_s = wake_cpu_s
         self.spin_s = spin_s
-        self.cold_cpu_s = cold_cpu_s
-        self.cold_time_s = cold_time_s
         self._active = 0
         self._idle_since_s = -1.0
         self._owed_s = 0.0
@@ -128,8 +118,6 @@ class Program:
             self._spinning = None
             return 0.0
         self.wakeups += 1
-        if self.cold_cpu_s and not self._active:
-            return self.wake_cpu_s - self.cold_cpu_s * expm1((self._idle_since_s - at_s) / self.cold_time_s)
         return self.wake_cpu_s
 
     def _done(self, _: object) -> None:

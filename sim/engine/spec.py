@@ -18,10 +18,6 @@ class ProgramSpec(Spec):
     spin_s: float = param(
         0.0, "a thread without work looks for some this long before it sleeps; it takes a core meanwhile", ge=0, le=0.1
     )
-    cold_cpu_s: float = param(
-        0.0, "most that a program works more after it was idle, since others had the processor's caches", ge=0, le=0.1
-    )
-    cold_time_s: float = param(5.0e-3, "idle time after which the caches have lost 63 % of a program's data", gt=0, le=10)
     cpu_factor: Dist = param(
         Constant(value=1.0), "factor on each piece of work, mean 1: garbage collection, caches, interrupts"
     )
@@ -55,3 +51,6 @@ class MachineSpec(Spec):
         source="our measurement: etcd 3.4.23 WAL fsync, one client, virtio disk, 0.18 ms with its CPU part and a wake-up",
     )
     programs: ProgramSpec = ProgramSpec()
+    nic_bytes_per_s: float = param(
+        1.25e9, "what its network interface receives or sends (10 Gbit/s)", source="as a node's: network.nic_bytes_per_s", gt=0, le=1e12
+    )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 
@@ -160,13 +158,3 @@ def test_cancelling_at_random_loses_no_other_work(seed):
     assert len(cancelled) > 20
     assert machine.meter.read()[0] < total_s
     assert machine.meter.in_use == 0
-
-
-def test_a_program_that_was_idle_finds_its_caches_cold():
-    """Never active before: all cold, 2 + 1 + 4 ms. Idle for ln 2 time constants of 10 ms afterwards: half of the 4 ms."""
-    clock = Clock()
-    machine = Machine(clock, "machine", "test", 1)
-    program = Program(clock, machine, 2 * MS, cold_cpu_s=4 * MS, cold_time_s=10 * MS)
-    first, second = _ends(clock, program, [(1000, 1), (1007 + 10 * math.log(2), 1)])
-    assert first == pytest.approx(1007, abs=1e-3)
-    assert second == pytest.approx(1007 + 10 * math.log(2) + 2 + 1 + 2, abs=1e-3)

@@ -1,0 +1,139 @@
+"""How the API server's costs of the calibrations were found: `python -m experiments.validate.calibrate_api [CALIBRATION]`.
+
+Only rows with one client, or 5 pods a second, and idle clusters are looked at: the others are not even read. Step by step:
+
+1. What a sleeping program costs. One client's latency is the work on its way and nothing else, since nobody else asks; all CPU used
+   in that time but not on the way is what threads spend looking for work before they sleep. A GET has four such sleeps (client, API
+   server twice, etcd): `spin_s` is (CPU of all three - latency) / 4, the mean over the GET rows of the series. The client is the
+   smallest program: what its CPU is beyond a spin and handling (40 us, as etcd's client needs) is the wake-up.
+2. Costs of single operations: each from the CPU of one program in one row, by iteration, since rows share wake-ups and watch events.
+
+The split between handling and waking is therefore fixed before any row with several clients is seen.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from experiments.validate import api_requests, beds, life_cycle
+from experiments.validate.judge import Row
+from experiments.validate.truth import Truth, find
+
+CLIENT_HANDLING_S = 40e-6
+"""A client's own work for one request, etcd's gRPC client in the quieter series; scaled with the series."""
+SPEED = {"measured-1.20-2core": 1.0, "measured-1.20-2core-noisy": 1.4}
+"""Cost of the same work against the quieter series, by etcd's three-member puts with one client."""
+SLEEPS = 4
+"""Of a GET on its way: the client once, the API server twice, etcd once."""
+ROUNDS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """One value, found from one figure of one row."""
+
+    path: str
+    """In the calibration; with `bed:` before it, in the test bed."""
+    row: Callable[[Row], bool]
+    metric: str
+    per_unit: float
+    """By how much the figure grows with the value, about."""
+    start: float
+
+
+def _micro(op: str, quota: bool = False) -> Callable[[Row], bool]:
+    def fits(row: Row) -> bool:
+        setup = row.setup
+        return (isinstance(setup, api_requests.Setup) and (setup.op, setup.clients, setup.quota) == (op, 1, quota)
+                and setup.auth == "cert" and not setup.role_bindings and not setup.cluster_role_bindings)
+
+    return fits
+
+
+def _pods(row: Row) -> bool:
+    return isinstance(row.setup, life_cycle.Setup) and row.calibrates
+
+
+API, ETCD, CLIENT, MANAGER = (f"{name} CPU a request" for name in ("API server", "etcd", "client", "controller manager"))
+PROGRAMS = "machines.control-plane.programs."
+FITS = (
+    Fit("apiserver.get_cpu_s", _micro("get"), API, 1.0, 4e-4),
+    Fit("etcd.wake_cpu_s", _micro("get"), ETCD, 1.0, 1.5e-4),
+    Fit("bed:api_client.request_cpu_s", _micro("get"), CLIENT, 1.0, 4e-5),
+    Fit("apiserver.patch_cpu_s", _micro("patchstatus"), API, 1.0, 1.5e-3),
+    Fit("bed:controllers.event_cpu_s", _micro("patchstatus"), MANAGER, 1.0, 2e-4),
+    Fit("apiserver.create_cpu_s", _micro("post"), API, 1.0, 1e-3),
+    Fit("apiserver.quota_cpu_s", _micro("post", quota=True), API, 1.0, 2e-3),
+    Fit("apiserver.delete_cpu_s", _pods, "API server CPU a pod, deleting", 2.0, 1.5e-3),
+    Fit("scheduler.bind_cpu_s", _pods, "scheduler CPU a pod, creating", 1.0, 2e-3),
+    Fit("bed:scheduler.event_cpu_s", _pods, "scheduler CPU a pod, deleting", 3.0, 2e-4),
+    Fit("kubelet.sync_cpu_s", _pods, "hollow nodes CPU a pod, creating", 1.0, 1.5e-2),
+    Fit("bed:hollow.teardown_cpu_s", _pods, "hollow nodes CPU a pod, deleting", 1.0, 1.4e-2),
+    Fit("bed:hollow.idle_cpu_s", _pods, "hollow nodes cores, idle", 50.0, 3e-3),
+    Fit("bed:idle_cores.kube-apiserver", _pods, "API server cores, idle", 1.0, 0.02),
+    Fit("bed:idle_cores.etcd", _pods, "etcd cores, idle", 1.0, 0.01),
+    Fit("bed:idle_cores.kube-controller-manager", _pods, "controller manager cores, idle", 1.0, 0.01),
+    Fit("bed:idle_cores.kube-scheduler", _pods, "scheduler cores, idle", 1.0, 0.002),
+)
+
+
+def sleeping(truth: Truth) -> tuple[float, float]:
+    """(wake_cpu_s, spin_s) of the series' programs, in closed form from its GETs with one client."""
+    gets = [row for row in api_requests.rows(truth) if row.setup.op == "get" and row.calibrates and not row.setup.protobuf]
+    figures = {name: np.concatenate([row.measured[name] for row in gets]) for name in (API, ETCD, CLIENT, "latency mean")}
+    spin_s = float(np.mean(figures[API] + figures[ETCD] + figures[CLIENT] - figures["latency mean"])) / SLEEPS
+    wake_s = float(np.mean(figures[CLIENT])) - spin_s - CLIENT_HANDLING_S * SPEED[truth.calibration]
+    return wake_s, spin_s
+
+
+def fit(truth: Truth, seconds: float = 4.0) -> dict[str, float]:
+    """Values by path, `ROUNDS` times corrected by what each one's figure is off."""
+    name = truth.calibration
+    rows = [row for row in (*api_requests.rows(truth), *life_cycle.rows(truth)) if row.calibrates]
+    fits = [(one, row) for one in FITS for row in rows[:] if one.row(row)]
+    wake_s, spin_s = sleeping(truth)
+    fixed = {f"{PROGRAMS}wake_cpu_s": wake_s, f"{PROGRAMS}spin_s": spin_s, "etcd.spin_s": spin_s,
+             "bed:api_client.wake_cpu_s": wake_s, "bed:api_client.spin_s": spin_s,
+             "bed:life_cycle_client.wake_cpu_s": wake_s, "bed:life_cycle_client.spin_s": spin_s}
+    values = {one.path: one.start for one, _ in fits}
+    for _ in range(ROUNDS):
+        trial = _with_followers({**fixed, **values})
+        preset = {path: value for path, value in trial.items() if not path.startswith("bed:")}
+        bed = {path.removeprefix("bed:"): value for path, value in trial.items() if path.startswith("bed:")}
+        with beds.trial(name, preset, bed):
+            seen = {id(row): _replay(row, name, seconds) for row in {id(row): row for _, row in fits}.values()}
+        for one, row in fits:
+            measured = float(np.mean(row.measured[one.metric]))
+            values[one.path] = max(1e-6, values[one.path] + (measured - seen[id(row)][one.metric]) / one.per_unit * 0.7)
+    return _with_followers({**fixed, **values})
+
+
+def _with_followers(values: dict[str, float]) -> dict[str, float]:
+    """A binding is taken to cost what a POST does."""
+    return {**values, "apiserver.bind_cpu_s": values["apiserver.create_cpu_s"]}
+
+
+def _replay(row: Row, calibration: str, seconds: float) -> dict[str, float]:
+    replay = api_requests.replay if isinstance(row.setup, api_requests.Setup) else life_cycle.replay
+    outcome = replay(row.setup, calibration, seconds, 1)
+    if outcome.failed:
+        raise RuntimeError(f"{row.name}: {outcome.failed}")
+    return outcome.values
+
+
+def main() -> None:
+    """Print the values of one calibration, or of all."""
+    names = sys.argv[1:] or list(SPEED)
+    for name in names:
+        (truth,) = find(None, [name])
+        print(name)
+        for path, value in fit(truth).items():
+            print(f"  {path}: {value:.4g}")
+
+
+if __name__ == "__main__":
+    main()
