@@ -43,7 +43,7 @@ def _pods(cluster: Cluster) -> list[str]:
         late = np.flatnonzero(columns[column.name] > cluster.clock.now)
         if late.size:
             broken.append(f"pods: {column.name} of {late.size} pods lies after the end, the first is pod {late[0]}")
-    ended = (phase == Phase.SUCCEEDED) | (phase == Phase.DELETED)
+    ended = (phase == Phase.SUCCEEDED) | (phase == Phase.DELETED) | (phase == Phase.FAILED)
     if np.any(np.isnan(columns["gone_s"]) == ended):
         broken.append("pods: gone_s and the final phases disagree")
     return broken

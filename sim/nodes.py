@@ -10,8 +10,9 @@ from pydantic import AfterValidator, field_validator
 
 from sim.base.errors import Problems
 from sim.base.fields import Named, QuantityText
-from sim.base.spec import Spec, param
+from sim.base.spec import Choice, Spec, param
 from sim.base.units import parse_amount, parse_quantity
+from sim.kubelet.runtimes import RUNTIMES, RuntimeSpec
 from sim.state.names import dns_label_fault, is_native_resource, label_key_fault, label_value_fault
 from sim.state.objects import NodeSpec, Taint, pairs, quantities
 
@@ -59,6 +60,9 @@ class PoolSpec(Spec):
         "processor cores that kubelet, runtime and pulls share on a node; null: as many as allocatable cpu",
         gt=0,
         le=4096,
+    )
+    runtime: Annotated[RuntimeSpec, Choice(RUNTIMES)] | None = param(
+        None, "container runtime of these nodes; null: the scenario's"
     )
     zones: tuple[LabelValue, ...] = param(("zone-1",), "zones that the nodes are put in by turns", min_length=1)
     region: LabelValue = param("region-1", "the zones' region")

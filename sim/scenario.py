@@ -31,6 +31,7 @@ from sim.faults.catalog import FAULTS, FaultSpec, Targets
 from sim.images.layers import read_images
 from sim.images.sources import IMAGE_SOURCES, SourceSpec
 from sim.images.spec import ImageSpec
+from sim.kubelet.runtime_class import RuntimeClassSpec
 from sim.kubelet.runtimes import RUNTIMES, RuntimeSpec
 from sim.kubelet.spec import KubeletSpec
 from sim.network.spec import NetworkSpec
@@ -73,6 +74,9 @@ class Scenario(Spec):
     leader_election: LeaderElectionSpec = LeaderElectionSpec()
     kubelet: KubeletSpec = KubeletSpec()
     runtime: Annotated[RuntimeSpec, Choice(RUNTIMES)] = param("containerd", "the container runtime of every node")
+    runtime_classes: Named[RuntimeClassSpec] = Field(
+        {}, description="RuntimeClass objects by name: another runtime for pods that name one in runtimeClassName"
+    )
     images: Named[ImageSpec] = Field({}, description="images by name; none: pods start without pulling")
     registry: Annotated[SourceSpec, Choice(IMAGE_SOURCES)] = param("single", "where images come from")
     network: NetworkSpec = NetworkSpec()

@@ -48,7 +48,9 @@ from sim.images.service import ImageService
 from sim.images.sources import Site
 from sim.images.use import ImageUse
 from sim.invariants import check_invariants
+from sim.kubelet.plan import plan_of
 from sim.kubelet.pod_workers import PodWorkers
+from sim.kubelet.runtime_class import runtime_of, with_runtime_classes
 from sim.kubelet.status_manager import StatusManager
 from sim.kubelet.sync_loop import Kubelets
 from sim.network.fabric import build_fabric
@@ -99,6 +101,7 @@ def simulate(
     if not isinstance(load, Load):
         workload = load or scenario.checked_workload()
         load = workload.build(scenario.setting(), streams)
+    load = with_runtime_classes(load, scenario.runtime_classes)
     kernels.warm()
     warmed = time.perf_counter()
     cluster = Cluster(scenario, load, streams)
@@ -360,11 +363,14 @@ class Cluster:
             ImageUse(pods, wanted, spec.images.gc_period_s).of_node,
         )
         self.network = PodNetwork(clock, scenario.network, len(self.nodes), pods, scenario.base_dir)
+        pool_runtimes = {name: pool.runtime for name, pool in scenario.nodes.all_pools.items() if pool.runtime is not None}
         self.kubelets = Kubelets(
             clock,
             spec,
             [node.spec.name for node in self.nodes],
             np.array([node.cores for node in self.nodes]),
+            [pool_runtimes.get(node.pool, scenario.runtime) for node in self.nodes],
+            [node.spec.allocatable for node in self.nodes],
             pods,
             streams,
             {
@@ -374,6 +380,11 @@ class Cluster:
             self._program("hollow kubelets", spec.hollow_on) if spec.hollow_on else None,
         )
         template_of = pods.ids["template"]
+        kept_running = set(load.app_template[load.app_kind == AppKind.SERVICE].tolist())
+        plans = [
+            plan_of(template, row in kept_running, bool(images), runtime_of(template, scenario.runtime_classes))
+            for row, template in enumerate(load.templates)
+        ]
         client = self._client("system:node")
 
         def namespace_of(pod: int) -> str:
@@ -382,7 +393,6 @@ class Cluster:
         self.kubelets.workers = PodWorkers(
             clock,
             spec,
-            scenario.runtime,
             self.network,
             self.images,
             pods,
@@ -390,12 +400,12 @@ class Cluster:
             StatusManager(spec.status_period_s, client, namespace_of, self._status_stored),
             self.node_events,
             streams,
-            images_of=lambda pod: wanted[template_of[pod]],
-            containers_of=lambda pod: len(containers[template_of[pod]]),
-            namespace_of=namespace_of,
-            grace_s=lambda pod: load.templates[template_of[pod]].termination_grace_s,
+            plan_of=lambda pod: plans[template_of[pod]],
             on_running=self._pod_running,
+            heard_started=partial(self.watch.publish, "pods", "started"),
             heard_running=partial(self.watch.publish, "pods", "running"),
+            heard_ready=partial(self.watch.publish, "pods", "ready"),
+            heard_unready=partial(self.watch.publish, "pods", "unready"),
             heard_finished=partial(self.watch.publish, "pods", "finished"),
             on_gone=self._pod_gone,
         )
@@ -430,7 +440,7 @@ class Cluster:
             "gone": self._controllers_hear_gone,
         }
         self.watch.watch("pods", "kube-controller-manager", on_controllers)
-        self.watch.watch("pods", "tenant", {"running": self._tenant_hears_running})
+        self.watch.watch("pods", "tenant", {"started": self._tenant_hears_running, "running": self._tenant_hears_running})
 
     def _pod_created(self, pod: int) -> None:
         self.watch.publish("pods", "created", pod)
@@ -517,5 +527,5 @@ class Cluster:
         }
 
 
-ON_NODE = ("bound", "status", "running", "finished", "deleting", "gone")
+ON_NODE = ("bound", "status", "started", "running", "ready", "unready", "finished", "deleting", "gone")
 """Changes of pods that have a node, of which its kubelet hears."""

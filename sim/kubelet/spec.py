@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from sim.base.rand import Dist, Lognormal, Uniform
 from sim.base.spec import Spec, param
 from sim.images.spec import NodeImagesSpec
+from sim.kubelet.eviction import EvictionSpec
 
 K20 = "Kubernetes 1.20 source, kubelet defaults"
 
@@ -29,12 +32,28 @@ class KubeletSpec(Spec):
     relist_period_s: float = param(
         1.0, "PLEG relist period; the phase differs from node to node", source=K20, gt=0, le=3600
     )
+    pleg: Literal["generic", "evented"] = param(
+        "generic",
+        "how the kubelet learns of its containers: it asks for all of them every `relist_period_s`, or the runtime tells",
+        source="Kubernetes 1.26 to 1.34: gate EventedPLEG, off by default",
+    )
+    event_latency_s: float = param(
+        0.01,
+        "a container event's way from the runtime to the pod's status, with evented PLEG",
+        unverified=True,
+        ge=0,
+        le=60,
+    )
+    sync_tick_s: float = param(
+        1.0, "the sync loop looks this often which pods are to be synced again", source=K20, gt=0, le=60
+    )
     status_period_s: float = param(
         10.0, "status manager's batch period; the phase differs from node to node", source=K20, gt=0, le=3600
     )
     reclaim_s: float = param(
         1.9,
-        "from a deleted pod's terminated status until its volumes and cgroup are gone, so that it may be removed",
+        "from a deleted pod's terminated status until its volumes and cgroup are gone, so that it may be removed: housekeeping "
+        "runs every 2 s, and its last run before a status batch is this long before it",
         source="our measurement of Kubernetes 1.20.2: deletion takes 2.4 s + uniform(0, 10 s)",
         ge=0,
         le=600,
@@ -56,6 +75,36 @@ class KubeletSpec(Spec):
         "from a failed sync of a pod to the next",
         source="Kubernetes 1.20 source, pod workers: 10 s and up to half of it more",
     )
+    crash_back_off_s: float = param(
+        10.0, "CrashLoopBackOff: wait after a container's second end; doubles", source=K20, gt=0, le=3600
+    )
+    crash_back_off_max_s: float = param(300.0, "CrashLoopBackOff: longest wait", source=K20, gt=0, le=86400)
+    crash_back_off_reset_s: float = param(
+        600.0,
+        "a container that ran longer than this begins without a wait",
+        source=K20 + ": twice the longest",
+        gt=0,
+        le=86400,
+    )
+    sidecars: bool = param(
+        True,
+        "init containers with restartPolicy Always run beside the others; false: they are init containers like all others",
+        source="Kubernetes 1.29: gate SidecarContainers on; alpha in 1.28",
+    )
+    probe_start_jitter: bool = param(
+        True,
+        "a probe's ticks begin at a random part of its period after the pod came to the node",
+        source="Kubernetes 1.20 source, prober worker; since 1.22 only just after the kubelet's own start",
+    )
+    probe_on_sync: bool = param(
+        False,
+        "a pod that is not ready is probed at once when it is synced, not only at ticks",
+        source="Kubernetes 1.22 source, prober manager: manual trigger",
+    )
+    minimum_grace_s: float = param(
+        2.0, "grace period that a container has at least, whatever its hooks took", source=K20, ge=0, le=60
+    )
+    eviction: EvictionSpec = EvictionSpec()
     kill_s: Dist = param(
         Lognormal(median=0.5, sigma=0.8, maximum=30.0),
         "time containers take to stop after SIGTERM; cut at the pod's grace period",

@@ -11,15 +11,17 @@ from sim.engine.clock import Clock
 from sim.engine.machine import Machine
 from sim.kubelet.node import Node
 from sim.kubelet.pod_workers import PodWorkers
+from sim.kubelet.runtimes import RuntimeSpec
 from sim.kubelet.spec import KubeletSpec
+from sim.state.objects import Quantities
 from sim.state.pods import PodTable
 
 
 class Kubelets:
     """All kubelets. A node's state is made when its first pod arrives, so idle nodes cost nothing here.
 
-    names, cores: one a node. present_share: image -> share of the nodes that hold it at the start. hollow_on: where the
-    work of all of them is done; None: each on its own cores.
+    names, cores, runtimes, allocatable: one a node. present_share: image -> share of the nodes that hold it at the start.
+    hollow_on: where the work of all of them is done; None: each on its own cores.
     """
 
     def __init__(
@@ -28,6 +30,8 @@ class Kubelets:
         spec: KubeletSpec,
         names: Sequence[str],
         cores: np.ndarray,
+        runtimes: Sequence[RuntimeSpec],
+        allocatable: Sequence[Quantities],
         pods: PodTable,
         streams: Streams,
         present_share: dict[str, float],
@@ -37,6 +41,8 @@ class Kubelets:
         self._spec = spec
         self._names = names
         self._cores = cores
+        self._runtimes = runtimes
+        self._allocatable = allocatable
         self._hollow_on = hollow_on
         self._pods = pods
         self._streams = streams
@@ -76,6 +82,8 @@ class Kubelets:
                 float(self._relist_phase_s[index]),
                 float(self._status_phase_s[index]),
                 self._hollow_on,
+                self._runtimes[index],
+                dict(self._allocatable[index]),
             )
             node.images.update(image for image, held in self._present.items() if held[index])
         return node

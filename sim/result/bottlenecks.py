@@ -34,6 +34,7 @@ LEANS_ON: Mapping[str, tuple[str, ...]] = {
     "sandbox before network": ("runtime", "kubelet"),
     "sandbox after network": ("runtime", "kubelet"),
     "network set-up": ("network",),
+    "init containers": ("runtime", "kubelet"),
     "image pull": ("images", "network"),
     "containers": ("runtime", "kubelet"),
     "PLEG relist": ("kubelet", "runtime"),
@@ -100,7 +101,7 @@ def stages(record: RunRecord) -> pd.DataFrame:
     started = measured & ~np.isnan(total)
     total = total[started]
     tail = slowest(total)
-    unfinished = measured & ~np.isin(columns["phase"], (Phase.DELETED, Phase.SUCCEEDED, Phase.REFUSED))
+    unfinished = measured & ~np.isin(columns["phase"], (Phase.DELETED, Phase.SUCCEEDED, Phase.REFUSED, Phase.FAILED))
     rest, rows = total.copy(), []
 
     def row(name: str, room: str, seconds: np.ndarray, inside: int) -> tuple[object, ...]:

@@ -189,6 +189,8 @@ def _reasons(cluster: Cluster) -> tuple[dict[str, int], str]:
             if isnan(times["post_sent_s"][pod])
             else "its creation is under way"
         ] += 1
+    for reason, count in Counter(cluster.kubelets.workers.reasons.values()).items():
+        counts[f"failed on its node: {reason}"] += count
     refused = int((columns["phase"] == Phase.REFUSED).sum())
     if refused:
         counts["refused by the API server, given up by its owner"] = refused

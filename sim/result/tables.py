@@ -63,7 +63,7 @@ def pods(record: RunRecord) -> pd.DataFrame:
         ),
         "phase": pd.Categorical.from_codes(columns["phase"], categories=pd.Index(PHASES, dtype=object)),
         "attempts": columns["attempts"],
-        "address": columns["address"],
+        **{name: columns[name] for name in ("restarts", "address")},
         "namespace": named([str(template.get("namespace", "default")) for template in record.templates]),
         "cpu_millicores": of_template("cpu_millicores", 0),
         "memory_bytes": of_template("memory_bytes", 0),

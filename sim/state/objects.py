@@ -111,6 +111,42 @@ class ContainerPort:
 
 
 @dataclass(frozen=True, slots=True)
+class Probe:
+    """When a container is asked whether it works, and what is made of the answers."""
+
+    initial_delay_s: int = 0
+    period_s: int = 10
+    timeout_s: int = 1
+    success_threshold: int = 1
+    failure_threshold: int = 3
+    grace_s: int | None = None
+    """terminationGracePeriodSeconds of the probe: replaces the pod's when this probe has the container killed."""
+
+
+Course = tuple[tuple[float, float], ...]
+"""A quantity over a run of a container: (age in s, amount), linear in between, the last amount from then on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """What the program in a container does, which no API object says."""
+
+    starts_in_s: float = 0.0
+    """From the start of the container until it answers its probes."""
+    exits_after_s: float | None = None
+    """It ends by itself after this; None: only at the end of the pod's own run time, if that has one."""
+    exit_code: int = 0
+    hangs_after_s: float | None = None
+    """From this age on it answers no more."""
+    faulty_runs: int | None = None
+    """Only so many first runs exit or hang like this, later ones are sound; None: all of them are faulty."""
+    stops_in_s: float | None = None
+    """From SIGTERM to its end; None: as the kubelet's `kill_s` says."""
+    memory_bytes: Course = ()
+    disk_bytes: Course = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Container:
     """`restart_policy == "Always"` on an init container makes it a sidecar."""
 
@@ -120,6 +156,14 @@ class Container:
     limits: Quantities = ()
     ports: tuple[ContainerPort, ...] = ()
     restart_policy: str | None = None
+    startup_probe: Probe | None = None
+    readiness_probe: Probe | None = None
+    liveness_probe: Probe | None = None
+    post_start_s: float | None = None
+    """Run time of its postStart hook; None: it has none."""
+    pre_stop_s: float | None = None
+    behaviour: Behaviour | None = None
+    """None: it starts at once, does not fail and uses what it requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +197,9 @@ class PodSpec:
     scheduling_gates: tuple[str, ...] = ()
     owner: Owner | None = None
     termination_grace_s: int = 30
+    restart_policy: str = ""
+    """Always, OnFailure, Never; empty: nothing is restarted that ends by itself with code 0, all else is."""
+    runtime_class: str = ""
 
 
 @dataclass(frozen=True, slots=True)

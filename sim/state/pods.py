@@ -14,7 +14,7 @@ import numpy as np
 
 
 class Phase(IntEnum):
-    """Where a pod is now; the last three are final."""
+    """Where a pod is now; from SUCCEEDED on it is final."""
 
     WAITING = 0
     """Not yet posted: its application has not arrived or its controller has not come to it."""
@@ -26,6 +26,8 @@ class Phase(IntEnum):
     DELETED = 5
     REFUSED = 6
     """The API server refused to create it (quota, authorization) and its owner has given up."""
+    FAILED = 7
+    """Its node refused it, evicted it, or its containers ended with an error and are not started again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +55,13 @@ POD_TIMES: tuple[Column, ...] = (
     Column("network_started_s", "s", "the CNI plugin began"),
     Column("network_ready_s", "s", "the CNI plugin answered"),
     Column("sandbox_ready_s", "s", "the sandbox runs"),
+    Column("initialized_s", "s", "its init containers have ended and its sidecars have started; equal to `sandbox_ready_s` without any"),
     Column("pull_started_s", "s", "the first missing image was asked for; equal to its end when all are on the node"),
     Column("pull_ready_s", "s", "all images are on the node"),
     Column("containers_started_s", "s", "the last container started"),
     Column("observed_s", "s", "the kubelet's PLEG saw the containers running"),
     Column("running_s", "s", "status Running stored by etcd"),
+    Column("ready_s", "s", "condition Ready stored by etcd for the first time: running, and its readiness probes answer"),
     Column("watched_s", "s", "a watcher of the pod saw status Running"),
     Column("reachable_50_s", "s", "half of the other nodes have its route (and its address in their policies' sets)"),
     Column("reachable_90_s", "s", "90 % of the other nodes have its route"),
@@ -76,6 +80,7 @@ POD_IDS: tuple[Column, ...] = (
     Column("node", "row", "node it was bound to; -1 = none yet"),
     Column("phase", "code", "see Phase"),
     Column("attempts", "count", "scheduling attempts"),
+    Column("restarts", "count", "times that its containers were started again"),
     Column("address", "row", "its address, counted from the start of the range that it was taken from; -1 = none (yet)"),
 )
 
@@ -108,6 +113,7 @@ STAGES: tuple[Stage, ...] = (
     Stage("sandbox before network", "sandbox_started_s", "network_started_s", "runtime"),
     Stage("network set-up", "network_started_s", "network_ready_s", "network"),
     Stage("sandbox after network", "network_ready_s", "sandbox_ready_s", "runtime"),
+    Stage("init containers", "sandbox_ready_s", "initialized_s", "kubelet"),
     Stage("image pull", "pull_started_s", "pull_ready_s", "images"),
     Stage("containers", "pull_ready_s", "containers_started_s", "runtime"),
     Stage("PLEG relist", "containers_started_s", "observed_s", "kubelet"),
@@ -115,7 +121,7 @@ STAGES: tuple[Stage, ...] = (
     Stage("watch to client", "running_s", "watched_s", "apiserver"),
 )
 """In the order of the pod's way. Together they cover requested_s to watched_s: the sandbox starts when the volumes are
-ready, the pull when the sandbox is."""
+ready, the pull when the init containers have ended."""
 
 
 class PodTable:

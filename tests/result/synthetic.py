@@ -24,6 +24,7 @@ MEDIANS_S = {
     "sandbox before network": 0.05,
     "sandbox after network": 0.2,
     "network set-up": 0.08,
+    "init containers": 1e-6,
     "image pull": 0.4,
     "containers": 0.15,
     "PLEG relist": 0.5,
@@ -60,7 +61,7 @@ TEMPLATES: list[dict[str, Any]] = [
 
 def empty_pods(count: int) -> dict[str, np.ndarray]:
     """`count` pods to which nothing has happened yet."""
-    ids = {name: np.zeros(count, np.int32) for name in ("app", "template", "tenant", "phase", "attempts", "address")}
+    ids = {name: np.zeros(count, np.int32) for name in ("app", "template", "tenant", "phase", "attempts", "restarts", "address")}
     return {
         **ids,
         "node": np.full(count, -1, np.int32),

@@ -81,6 +81,8 @@ EXACT = {
         "sandbox_wait_s": 80 * MS,
         "container_cpu_s": 30 * MS,
         "container_wait_s": 70 * MS,
+        "list_cpu_s": 0,
+        "status_cpu_s": 0,
     },
     "network": {"cni": {"type": "bridge"}, "nic_bytes_per_s": 1e8},
     "images": {"app": {"size_bytes": 50_000_000}},
