@@ -80,8 +80,6 @@ class EtcdSpec(Spec):
                               source=MEASURED + ": system time, 1 client", ge=0, le=1)
     spin_s: float = param(0.0, "a thread without work looks for some this long before it sleeps; on few cores it is in others' way "
                           "(costs an event each time)", ge=0, le=1)
-    cold_cpu_s: float = param(0.0, "most that it works more after it was idle, since others had the processor's caches", ge=0, le=0.1)
-    cold_time_s: float = param(5.0e-3, "idle time after which the caches have lost 63 % of its data", gt=0, le=10)
     cpu_factor: Dist = param(Constant(value=1.0), "factor on each piece of work, mean 1: garbage collection, caches, interrupts")
     put_cpu_s: float = param(3.4e-5, "take in one put: decode, check, propose", source=MEASURED + ", 1 client", ge=0, le=1)
     reply_cpu_s: float = param(3.4e-5, "apply one put and answer", source=MEASURED + ", 1 client", ge=0, le=1)

@@ -39,8 +39,7 @@ class Etcd:
         self._clock = clock
         self.spec = spec
         self.name = name
-        self.programs = [Program(clock, machine, spec.wake_cpu_s, spec.spin_s, _factor(spec.cpu_factor, streams, f"{name}.cpu.{member}"),
-                                 spec.cold_cpu_s, spec.cold_time_s)
+        self.programs = [Program(clock, machine, spec.wake_cpu_s, spec.spin_s, _factor(spec.cpu_factor, streams, f"{name}.cpu.{member}"))
                          for member, machine in enumerate(machines)]
         self.disks = [Disk(clock, Sampler(dist, streams(f"{name}.fsync.{member}")), spec.log_byte_s)
                       for member, dist in enumerate(fsync_s)]
