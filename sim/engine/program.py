@@ -88,6 +88,10 @@ class Program:
         self.machine.cancel(event, threads)
         self._active -= 1
 
+    def stretch(self) -> float:
+        """Seconds that one core second of a thread takes at the present load."""
+        return self.machine.stretch()
+
     def owe(self, cpu_s: float, at_s: float) -> float:
         """Work that begins at `at_s` and that nobody waits for; returns how long it takes, with the wake-up.
 
