@@ -665,12 +665,30 @@ class Core:
         rejection = result.filtered.rejection
         if rejection is not None:
             return f"{text} {rejection.message}."
-        counts: dict[str, int] = {}
-        for row in result.cycle.all_rows:
-            for reason in self.reasons(result, int(row)):
-                counts[reason] = counts.get(reason, 0) + 1
+        counts = self._count_reasons(result)
         listed = sorted(f"{count} {reason}" for reason, count in counts.items())
         return f"{text} {', '.join(listed)}." if listed else text
+
+    def _count_reasons(self, result: Composed) -> dict[str, int]:
+        """Nodes by reason, each plugin asked about all its nodes at once; `reasons` says the same node by node."""
+        filtered, cycle = result.filtered, result.cycle
+        rows = cycle.all_rows
+        alone = np.zeros(len(rows), np.bool_)
+        if cycle.allowed is not None:
+            alone |= ~cycle.allowed[rows]
+        if filtered.reasons:
+            alone |= np.isin(rows, list(filtered.reasons))
+        counts: dict[str, int] = {}
+        for row in rows[alone]:
+            for reason in self.reasons(result, int(row)):
+                counts[reason] = counts.get(reason, 0) + 1
+        others = rows[~alone]
+        rejected_by = filtered.rejected_by[others]
+        for index in np.unique(rejected_by):
+            of_plugin = self.framework.filters[int(index)].count_reasons(cycle, others[rejected_by == index])
+            for reason, count in of_plugin.items():
+                counts[reason] = counts.get(reason, 0) + count
+        return counts
 
     def reasons(self, result: Composed, row: int) -> list[str]:
         """Why the first rejecting plugin of a cycle rejects a node."""

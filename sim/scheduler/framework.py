@@ -128,6 +128,14 @@ class Plugin:
         """Why the filter rejects this node, in the words users know."""
         return [f"node(s) were rejected by {self.name}"]
 
+    def count_reasons(self, cycle: Cycle, rows: np.ndarray) -> dict[str, int]:
+        """How many of these rejected nodes have each reason: `reasons` of all of them, for plugins that know a quicker way."""
+        counts: dict[str, int] = {}
+        for row in rows.tolist():
+            for reason in self.reasons(cycle, row):
+                counts[reason] = counts.get(reason, 0) + 1
+        return counts
+
     def pod_added(self, cycle: Cycle, pod: PodInfo, row: int, terminating: bool) -> None:
         """A preemption dry run put a pod on a node: mend what `pre_filter` prepared."""
 

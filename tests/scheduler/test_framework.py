@@ -349,3 +349,26 @@ def test_kernels_are_warmed_once() -> None:
     assert again.compiled == 0
     assert decide_indexed.signatures
     assert decide_indexed_plain.signatures
+
+
+@pytest.mark.parametrize("version", sorted(PROFILES))
+def test_reasons_counted_at_once_are_those_of_each_node(version: str) -> None:
+    """Nodes short of one thing, of several, of none, unschedulable or tainted, under every version's rules."""
+    rng = np.random.default_rng(7)
+    nodes = [
+        replace(
+            node(f"n{i}", cpu=int(rng.choice([50, 500])), memory=int(rng.choice([1, 8])) * GIB, pods=int(rng.choice([0, 5]))),
+            unschedulable=bool(i % 7 == 0), taints=(Taint("dedicated", "x", "NoSchedule"),) if i % 5 == 0 else (),
+        )
+        for i in range(60)
+    ]
+    core = core_of(*nodes, given=profile(version))
+    spec = core.intern(pod(cpu=1000, memory=4 * GIB))
+    assert core.schedule(spec) < 0
+    result = core._compose_again(spec, -1)
+    one_by_one: dict[str, int] = {}
+    for row in result.cycle.all_rows:
+        for reason in core.reasons(result, int(row)):
+            one_by_one[reason] = one_by_one.get(reason, 0) + 1
+    assert core._count_reasons(result) == one_by_one
+    assert "Insufficient cpu" in one_by_one

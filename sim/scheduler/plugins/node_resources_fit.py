@@ -364,6 +364,16 @@ class NodeResourcesFit(Plugin):
                 found.append(f"Insufficient {names[resource]}")
         return found
 
+    def count_reasons(self, cycle: Cycle, rows: np.ndarray) -> dict[str, int]:
+        nodes = cycle.nodes
+        names = {resource: name for name, resource in nodes.resources.items()}
+        short = {"Too many pods": nodes.requested(PODS)[rows] + 1 > nodes.allocatable(PODS)[rows]}
+        for resource, amount, strict in self.wanted(cycle).tolist():
+            if amount > 0 or strict:
+                short[f"Insufficient {names[resource]}"] = amount > nodes.allocatable(resource)[rows] - nodes.requested(resource)[rows]
+        counts = {reason: int(np.count_nonzero(where)) for reason, where in short.items()}
+        return {reason: count for reason, count in counts.items() if count}
+
     def scored_table(self, nodes: NodeTable, pod: PodInfo) -> np.ndarray:
         """The `scored` table for a pod: containers' requests with defaults; the pod level does not enter (1.34)."""
         asked = pod_requests(pod.spec, defaults=DEFAULTS, pod_level=False)
