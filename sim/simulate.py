@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from math import inf, isnan
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -26,13 +26,11 @@ from sim.apiserver.request_log import RequestLog
 from sim.apiserver.storage import Storage
 from sim.apiserver.watch import Handler, WatchHub
 from sim.base.rand import Constant, Sampler, Streams
-from sim.controllers.deployment import DeploymentController
-from sim.controllers.garbage_collector import GarbageCollector
-from sim.controllers.job import JobController
+from sim.controllers.daemon_set import with_daemon_specs
 from sim.controllers.lease_lock import LeaseLock, LeaseObject
+from sim.controllers.manager import ControllerManager
 from sim.controllers.pod_control import PodControl
 from sim.controllers.replicas import Replicas
-from sim.controllers.replicaset import ReplicaSetController
 from sim.engine.clock import Clock
 from sim.engine.interrupt import deferred_interrupt
 from sim.engine.machine import Machine
@@ -157,13 +155,15 @@ class Cluster:
 
     def __init__(self, scenario: Scenario, load: Load, streams: Streams) -> None:
         self.scenario = scenario
-        self.load = load
+        nodes = scenario.nodes.build(load.nodes)
+        load, daemon_specs = with_daemon_specs(load, nodes)
+        self.load, self.daemon_specs = load, daemon_specs
         self.clock = clock = Clock()
         self.started = 0
         """Pods that reached Running."""
         self.limits: list[TokenBucket] = []
         """Clients' rate limits."""
-        self.nodes: tuple[ClusterNode, ...] = scenario.nodes.build(load.nodes)
+        self.nodes: tuple[ClusterNode, ...] = nodes
         self.tenants: tuple[Tenant, ...] = scenario.tenants.build()
         self.pods = pods = PodTable()
         app_of_pod = np.repeat(np.arange(len(load.app_pods)), load.app_pods)
@@ -191,9 +191,7 @@ class Cluster:
         self._wire_watches()
         self._wire_faults(streams)
         users = [self._client(tenant) for tenant in load.tenants]
-        self.users = Users(
-            clock, load, pods, users, self.pod_control, self.deployments, self.replicasets, self.jobs, self.garbage
-        )
+        self.users = Users(clock, load, pods, users, self.pod_control, self.controllers)
         self.sampler = MeterSampler(clock, scenario.sample_period_s, self._meters(), self._levels())
         if load.nodes_run:
             clock.start(renew_leases(clock, self.api, len(self.nodes), scenario.kubelet.lease_period_s))
@@ -267,12 +265,20 @@ class Cluster:
             self._pod_delete_marked,
             self._pod_gone,
         )
-        self.replicasets = ReplicaSetController(clock, spec, machine, client("replicaset-controller"), self.pod_control)
-        self.deployments = DeploymentController(
-            clock, spec, machine, client("deployment-controller"), self.replicasets.on_created
+        self.controllers = ControllerManager(
+            clock,
+            spec,
+            machine,
+            self.api,
+            client,
+            self._client("system:kube-controller-manager", spec.qps, spec.burst, "informers client", "controllers"),
+            self.pods,
+            self.load,
+            self.pod_control,
+            self.watch,
+            self.nodes,
+            self.daemon_specs,
         )
-        self.jobs = JobController(clock, spec, machine, client("job-controller"), self.pod_control)
-        self.garbage = GarbageCollector(clock, spec, client("generic-garbage-collector"), self.pod_control)
 
     def _wire_scheduler(self, streams: Streams) -> None:
         spec = self.scenario.scheduler
@@ -321,13 +327,14 @@ class Cluster:
                 self.scheduler.suspend,
             )
 
-    def _replicaset_of(self, app: int) -> PodSpec | None:
-        """The spec that a Deployment's ReplicaSet gives its pods; None where there is none, or one pod has nobody to spread from."""
+    def _replicaset_of(self, app: int, row: int) -> PodSpec | None:
+        """The spec that a Deployment's ReplicaSet, one a template, gives its pods; None where there is none, or one pod has
+        nobody to spread from."""
         load = self.load
-        template = load.templates[load.app_template[app]]
+        template = load.templates[row]
         if load.app_kind[app] != AppKind.SERVICE or load.app_pods[app] < 2 or template.owner is not None:
             return None
-        name = f"app-{app}"
+        name = f"app-{app}" if row == load.app_template[app] else f"app-{app}-{row}"
         labels = pairs({**dict(template.labels), "pod-template-hash": name})
         return replace(template, labels=labels, owner=Owner("ReplicaSet", name))
 
@@ -434,9 +441,10 @@ class Cluster:
             on_kubelet = {"bound": kubelets.on_bound, "deleting": kubelets.on_deleted}
             self.watch.watch("pods", "kubelet", {**dict.fromkeys(ON_NODE), **on_kubelet}, selective=True)
         on_controllers = {
-            "created": self._controllers_hear_created,
+            "created": self.controllers.pod_added,
+            "running": self.controllers.pod_ready,
             "finished": self._controllers_hear_finished,
-            "deleting": self._lost,
+            "deleting": self.controllers.pod_lost,
             "gone": self._controllers_hear_gone,
         }
         self.watch.watch("pods", "kube-controller-manager", on_controllers)
@@ -444,9 +452,6 @@ class Cluster:
 
     def _pod_created(self, pod: int) -> None:
         self.watch.publish("pods", "created", pod)
-
-    def _controllers_hear_created(self, pod: int) -> None:
-        self.garbage.on_pod_created(self.pods.ids["app"][pod], pod)
 
     def _pod_bound(self, pod: int) -> None:
         self.watch.publish("pods", "bound", pod)
@@ -466,9 +471,7 @@ class Cluster:
 
     def _controllers_hear_finished(self, pod: int) -> None:
         self.pod_control.release(pod)
-        app = self.pods.ids["app"][pod]
-        if self.load.app_kind[app] == AppKind.JOB:
-            self.jobs.on_pod_finished(app, pod)
+        self.controllers.pod_finished(pod)
 
     def _pod_delete_marked(self, pod: int) -> None:
         if not self.load.nodes_run and not self.load.templates[self.pods.ids["template"][pod]].termination_grace_s:
@@ -478,22 +481,12 @@ class Cluster:
             return
         self.watch.publish("pods", "deleting", pod)
 
-    def _lost(self, pod: int) -> None:
-        """A pod goes by someone's will: its controller, unless it goes too, wants another in its place."""
-        app = self.pods.ids["app"][pod]
-        kind = self.load.app_kind[app]
-        if kind == AppKind.SERVICE:
-            self.replicasets.on_pod_lost(app, pod)
-        elif kind == AppKind.JOB:
-            self.jobs.on_pod_lost(app, pod)
-
     def _pod_gone(self, pod: int) -> None:
         self.watch.publish("pods", "gone", pod)
 
     def _controllers_hear_gone(self, pod: int) -> None:
         self.pod_control.release(pod)
-        if isnan(self.pods.times["bound_s"][pod]):  # never bound, so never marked
-            self._lost(pod)
+        self.controllers.pod_gone(pod)
 
     # --- what is watched
 
@@ -505,9 +498,7 @@ class Cluster:
             *(group.meter for group in self.etcd_groups.values()),
             self.scheduler.meter,
             *(limit.meter for limit in self.limits),
-            self.replicasets.workers.meter,
-            self.jobs.workers.meter,
-            self.garbage.workers.meter,
+            *self.controllers.meters(),
             *self.images.source.meters,
             self.network.spread.meter,
         ]

@@ -30,6 +30,11 @@ class Client:
         self._limit = limit
         self.user = as_identity(user)
 
+    @property
+    def limit(self) -> TokenBucket | None:
+        """Its rate limit, for what takes tokens of it without waiting for an answer."""
+        return self._limit
+
     def turn(self) -> Generator[Event, Any, bool]:
         """Wait for the client's own rate limit. Ends with true when the process that asks has died meanwhile: it must not send."""
         if self._limit is not None:

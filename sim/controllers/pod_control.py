@@ -6,11 +6,12 @@ from collections.abc import Callable, Generator, Sequence
 from math import isnan, nan
 from typing import Any
 
-from simpy.events import Event
+from simpy.events import AllOf, Event
 
 from sim.apiserver.client import Client
 from sim.apiserver.quota import Quota, charges
 from sim.apiserver.request import CREATE_POD, MARK_POD_DELETED
+from sim.controllers.owner import PodOwner
 from sim.engine.clock import Clock
 from sim.state.objects import PodSpec
 from sim.state.pods import Phase, PodTable
@@ -43,12 +44,14 @@ class PodControl:
         self.refused = 0
         """Creations answered 403 or given up."""
         self._refused_last: set[int] = set()
-        self._replacements: dict[int, list[int]] = {}
+        self.owner_of: dict[int, PodOwner] = {}
+        """Owners of the pods that are stored or under way, and not removed yet."""
 
     def create(self, client: Client, pod: int) -> Generator[Event, Any, bool]:
         """Wait for the client's turn, post the pod; ends with whether it was stored."""
         times = self._pods.times
-        yield from client.turn()
+        if (yield from client.turn()):
+            return False
         times["post_sent_s"][pod] = self._clock._now
         template = self._pods.ids["template"][pod]
         code = yield from client.send(CREATE_POD, self._templates[template].namespace, self._charges[template])
@@ -62,6 +65,47 @@ class PodControl:
         self._on_created(pod)
         return True
 
+    def create_for(self, client: Client, owner: PodOwner, pod: int) -> Generator[Event, Any, bool]:
+        """`create` on behalf of an owner, whose controller then hears of the pod."""
+        self.owner_of[pod] = owner
+        stored: bool = yield from self.create(client, pod)
+        if not stored:
+            del self.owner_of[pod]
+        return stored
+
+    def create_slowly(
+        self, client: Client, owner: PodOwner, count: int, first: int, per_pod: Callable[[], None]
+    ) -> Generator[Event, Any, int]:
+        """Slow start: `first`, then twice as many, … creations abreast, the next batch only after the whole previous one.
+
+        The first failure ends it after its batch; the owner keeps the rows that failed. Ends with how many pods were stored.
+        per_pod: called for each creation that is begun.
+        """
+        stored, batch = 0, first
+        while count and not owner.deleted:
+            size = min(batch, count)
+            group = [self.next_row(owner) for _ in range(size)]
+            if size == 1:
+                per_pod()
+                done = [(yield from self.create_for(client, owner, group[0]))]
+            else:
+                creations = []
+                for pod in group:
+                    per_pod()
+                    creations.append(self._clock.start(self.create_for(client, owner, pod)))
+                pending = [creation for creation in creations if creation.callbacks is not None]
+                if pending:
+                    yield AllOf(self._clock, pending)
+                done = [creation.value for creation in creations]
+            stored += sum(done)
+            failed = [pod for pod, success in zip(group, done, strict=True) if not success]
+            if failed:
+                owner.rows.extend(reversed(failed))
+                break
+            count -= size
+            batch *= 2
+        return stored
+
     def delete(self, client: Client, pod: int) -> Generator[Event, Any, bool]:
         """Delete a pod that exists: a bound one is marked and its kubelet ends it, an unbound one is removed at once.
 
@@ -70,7 +114,8 @@ class PodControl:
         phase = self._pods.ids["phase"][pod]
         if phase in (Phase.WAITING, Phase.REFUSED) or not isnan(self._pods.times["delete_requested_s"][pod]):
             return True
-        yield from client.turn()
+        if (yield from client.turn()):
+            return False
         if not isnan(self._pods.times["delete_requested_s"][pod]):
             return True  # somebody else, such as another preemptor, was faster
         self._pods.times["delete_requested_s"][pod] = self._clock._now
@@ -86,16 +131,19 @@ class PodControl:
             self._on_delete_marked(pod)
         return True
 
+    def next_row(self, owner: PodOwner) -> int:
+        """A row of the pod table for one more pod of `owner`: one of those drawn with the workload, else a new one."""
+        row = owner.rows.pop() if owner.rows else self._pods.add_like(owner.like)
+        if isnan(self._pods.times["requested_s"][row]):
+            self._pods.times["requested_s"][row] = self._clock._now
+            self._pods.ids["template"][row] = owner.template
+        return row
+
     def replace(self, pod: int) -> int:
         """A new pod, not yet created, that takes the place of `pod`; returns its row."""
         row = self._pods.add_like(pod)
         self._pods.times["requested_s"][row] = self._clock._now
-        self._replacements.setdefault(self._pods.ids["app"][pod], []).append(row)
         return row
-
-    def replacements(self, app: int) -> list[int]:
-        """Pods of an owner that took the place of others, so far."""
-        return self._replacements.get(app, [])
 
     def release(self, pod: int) -> None:
         """The quota controller saw the pod's end: give back what it was charged."""

@@ -5,19 +5,36 @@ from __future__ import annotations
 from sim.base.spec import Spec, param
 
 K20 = "Kubernetes 1.20 source, controller-manager defaults"
+K34 = "Kubernetes 1.34 source, pkg/controller/job"
 
 
 class ControllerManagerSpec(Spec):
-    """ReplicaSet and Job controllers, each with workers and a client with its own rate limit."""
+    """Deployments, ReplicaSets, StatefulSets, DaemonSets, Jobs, CronJobs, nodes' life cycle, garbage: each with workers and
+    a client with its own rate limit."""
 
     machine: str = param("control-plane", "the machine it runs on")
+    replicas: int = param(
+        1, "controller managers, of which one leads (see `leader_election`); a new leader lists everything anew", ge=1, le=100
+    )
     qps: float = param(20.0, "client requests per second of each controller", source=K20, gt=0, le=1e6)
     burst: int = param(30, "client burst of each controller", source=K20, ge=1, le=1_000_000)
+    deployment_workers: int = param(5, "concurrent Deployment syncs", source=K20, ge=1, le=10_000)
     replicaset_workers: int = param(5, "concurrent ReplicaSet syncs", source=K20, ge=1, le=10_000)
+    stateful_set_workers: int = param(5, "concurrent StatefulSet syncs", source=K20, ge=1, le=10_000)
+    daemon_set_workers: int = param(2, "concurrent DaemonSet syncs", source=K20, ge=1, le=10_000)
     job_workers: int = param(5, "concurrent Job syncs", source=K20, ge=1, le=10_000)
-    burst_replicas: int = param(500, "most pods one ReplicaSet sync creates", source=K20, ge=1, le=100_000)
+    cron_job_workers: int = param(
+        5, "concurrent CronJob syncs where each is queued for its next time", source=K20, ge=1, le=10_000
+    )
+    burst_replicas: int = param(500, "most pods one ReplicaSet or Job sync creates", source=K20, ge=1, le=100_000)
+    burst_daemons: int = param(250, "most pods one DaemonSet sync creates or deletes", source=K20, ge=1, le=100_000)
     slow_start_initial: int = param(
         1, "first batch of parallel creations; each whole success doubles it", source=K20, ge=1, le=10_000
+    )
+    logarithmic_scale_down: bool = param(
+        False,
+        "which pods go first: ages that lie within a factor of two are alike",
+        source="Kubernetes source, feature LogarithmicScaleDown: on from 1.22",
     )
     sync_cpu_s: float = param(
         2.0e-4,
@@ -33,6 +50,18 @@ class ControllerManagerSpec(Spec):
         ge=0,
         le=1,
     )
+    status_write_s: float = param(
+        0.01,
+        "how long one status write takes, in which further changes of the object gather for the next",
+        source="our measurement: a PATCH at low load takes 6 to 11 ms",
+        ge=0,
+        le=10,
+    )
+    aggregate_status_writes: bool = param(
+        True,
+        "status writes that nobody decides on are counted, and served together every second; false: each is simulated. "
+        "Together they meet in fewer, larger batches of etcd's log",
+    )
     garbage_workers: int = param(20, "concurrent deletions by the garbage collector", source=K20, ge=1, le=10_000)
     retry_base_s: float = param(
         0.005, "work queue's first back-off after a failed sync, doubled each time", source=K20, gt=0, le=60
@@ -42,3 +71,20 @@ class ControllerManagerSpec(Spec):
         10.0, "a Job's first back-off after a failed creation, doubled each time", source=K20, gt=0, le=3600
     )
     job_backoff_max_s: float = param(360.0, "a Job's largest back-off", source=K20, gt=0, le=1e5)
+    job_pod_backoff_s: float = param(
+        10.0, "from a Job's first failed pod to the next one, doubled each time", source=K20, gt=0, le=3600
+    )
+    job_pod_backoff_max_s: float = param(360.0, "the largest of these", source=K20 + "; 600 s since 1.27", gt=0, le=1e5)
+    job_batch_s: float = param(0.0, "changes of a Job's pods gather for this long before a sync", source=K34, ge=0, le=60)
+    job_finalizers: bool = param(False, "each finished pod of a Job is counted through a finalizer", source=K34)
+    cron_job_poll_s: float = param(
+        10.0,
+        "all CronJobs are looked at in this period; 0: each is queued for its next time",
+        source="Kubernetes 1.20 source, pkg/controller/cronjob; queued since 1.21",
+        ge=0,
+        le=3600,
+    )
+    terminated_pod_threshold: int = param(
+        12_500, "ended pods that may stay; beyond, the oldest are deleted", source=K20, ge=1, le=100_000_000
+    )
+    terminated_pod_check_s: float = param(20.0, "between two looks at ended pods", source=K20, gt=0, le=3600)

@@ -28,7 +28,8 @@ class WorkQueue(Generic[Key]):
 
     sync: a process that ends with whether it went well; if not, the key comes again after its back-off, `base_s`
     doubled with each failure in a row up to `most_s`, and not before the queue's overall limit on failed keys.
-    limited_overall: false for controllers that give their queue the first limit alone.
+    limited_overall: false for controllers that give their queue the first limit alone. quick: what can be done about a key
+    at once, without a worker's time; true when that was all.
     """
 
     def __init__(
@@ -40,7 +41,9 @@ class WorkQueue(Generic[Key]):
         base_s: float,
         most_s: float,
         limited_overall: bool = True,
+        quick: Callable[[Key], bool] | None = None,
     ) -> None:
+        self._quick = quick
         self._clock = clock
         self._workers = workers
         self._sync = sync
@@ -59,13 +62,9 @@ class WorkQueue(Generic[Key]):
         """While no replica leads, nothing is queued."""
         self.meter = Meter(clock, f"{name} workers", "controllers", workers)
 
-    @property
-    def idle_worker(self) -> bool:
-        """Whether a key that is added now is synced at once."""
-        return self._busy < self._workers
-
-    def is_processing(self, key: Key) -> bool:
-        return key in self._processing
+    def has_time_for(self, key: Key) -> bool:
+        """Whether `key`, added now, would be synced at once."""
+        return self._busy < self._workers and key not in self._processing and self.open
 
     def add(self, key: Key) -> None:
         """Sync `key` as soon as a worker is free."""
@@ -133,7 +132,10 @@ class WorkQueue(Generic[Key]):
             else:
                 self.add_rate_limited(key)
             if key in self._dirty:
-                self._ready.append(key)
+                if done and self._quick is not None and self._quick(key):
+                    self._dirty.discard(key)
+                else:
+                    self._ready.append(key)
             if not self._ready:
                 break
             key = self._ready.popleft()

@@ -36,11 +36,21 @@ class StatusWrites:
 
     They count as served together in ticks (see `Aggregate`). Only for a controller that has a free worker and a token saved:
     otherwise changes must queue as they really do. takes_s: how long one sync with its write takes, on a quiet server.
+    each: requests that one write takes.
     """
 
     def __init__(
-        self, clock: Clock, operation: Operation, limit: TokenBucket | None, requests: Aggregate, takes_s: float
+        self,
+        clock: Clock,
+        operation: Operation,
+        limit: TokenBucket | None,
+        requests: Aggregate,
+        takes_s: float,
+        each: int = 1,
+        aggregated: bool = True,
     ) -> None:
+        self._aggregated = aggregated
+        self._each = each
         self._clock = clock
         self._operation = operation
         self._limit = limit
@@ -49,6 +59,8 @@ class StatusWrites:
 
     def write(self, thing: Written) -> bool:
         """`thing` has changed. False: no token is saved, write it the long way."""
+        if not self._aggregated:
+            return False
         now = self._clock._now
         begun = thing.written_until_s
         if now >= begun:
@@ -67,8 +79,26 @@ class StatusWrites:
             thing.next_until_s = begin_s + self.takes_s
         else:
             thing.written_until_s = now + self.takes_s
-        self._requests.add(self._operation)
+        if self._limit is not None:
+            for _ in range(self._each - 1):
+                self._limit.reserve()
+        self._requests.add(self._operation, self._each)
         return True
+
+
+class LooseRequests:
+    """Alike requests that nobody waits for, each of which takes a token."""
+
+    def __init__(self, operation: Operation, limit: TokenBucket | None, requests: Aggregate) -> None:
+        self._operation = operation
+        self._limit = limit
+        self._requests = requests
+
+    def send(self) -> None:
+        """One request more."""
+        if self._limit is not None:
+            self._limit.reserve()
+        self._requests.add(self._operation)
 
 
 class EventRecorder:

@@ -43,7 +43,7 @@ class _Failure:
 class Scheduler:
     """kube-scheduler's main loop over the decision core and the scheduling queue.
 
-    templates: the load's pod specs. replicaset_of: what an application's ReplicaSet adds to them (owner, hash label), so
+    templates: the load's pod specs. replicaset_of: what an application's ReplicaSet adds to one of them (owner, hash label), so
     that its pods spread; None for pods without one. on_bound: called when a binding is stored. delete: deletes a
     preemption victim on behalf of the scheduler.
     """
@@ -58,7 +58,7 @@ class Scheduler:
         queue: SchedulingQueue,
         pods: PodTable,
         templates: Sequence[PodSpec],
-        replicaset_of: Callable[[int], PodSpec | None],
+        replicaset_of: Callable[[int, int], PodSpec | None],
         client: Client,
         events: Aggregate,
         on_bound: Callable[[int], None],
@@ -78,7 +78,8 @@ class Scheduler:
             self._know_controller(template)
         self._replicaset_of = replicaset_of
         self._owned: dict[int, tuple[PodSpec, int] | None] = {}
-        """Specs of applications whose ReplicaSet makes them differ from their template, and their ids in the core."""
+        """Specs of applications whose ReplicaSet makes them differ from their template, and their ids in the core; the key is
+        the application's row times the number of templates, plus the template's row."""
         self._told: dict[int, str] = {}
         """Why a pod could not be scheduled, as last told to the API server."""
         self._client = client
@@ -325,14 +326,16 @@ class Scheduler:
         return owned[0] if owned is not None else self._templates[self._pods.ids["template"][pod]]
 
     def _owned_spec(self, pod: int) -> tuple[PodSpec, int] | None:
-        app = self._pods.ids["app"][pod]
+        ids = self._pods.ids
+        app, template = ids["app"][pod], ids["template"][pod]
+        key = app * len(self._spec_ids) + template
         try:
-            return self._owned[app]
+            return self._owned[key]
         except KeyError:
-            spec = self._replicaset_of(app)
+            spec = self._replicaset_of(app, template)
             if spec is not None:
                 self._know_controller(spec)
-            owned = self._owned[app] = None if spec is None else (spec, self._core.intern(spec))
+            owned = self._owned[key] = None if spec is None else (spec, self._core.intern(spec))
             return owned
 
     def _know_controller(self, spec: PodSpec) -> None:

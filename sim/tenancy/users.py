@@ -1,24 +1,26 @@
-"""What tenants' users do: ask for applications at their times, delete them at others."""
+"""What tenants' users do: ask for applications at their times, change them, delete them at others."""
 
 from __future__ import annotations
 
 from collections.abc import Generator
 from functools import partial
+from math import isnan
 from typing import Any
 
 from simpy.events import Event
 
 from sim.apiserver.client import Client
-from sim.apiserver.request import CREATE_JOB, CREATE_OWNER, DELETE_OWNER
-from sim.controllers.deployment import DeploymentController
-from sim.controllers.garbage_collector import GarbageCollector
-from sim.controllers.job import JobController
+from sim.controllers.manager import ControllerManager
+from sim.controllers.operations import CHANGE, CREATE, DELETE
 from sim.controllers.pod_control import PodControl
-from sim.controllers.replicaset import ReplicaSetController
 from sim.engine.clock import Alarm, Clock
 from sim.state.pods import Phase, PodTable
 from sim.tenancy.script import Script
 from sim.workload import AppKind, Load
+
+
+ON_DEMAND = (AppKind.CRON_JOB, AppKind.DAEMON_SET)
+"""Kinds whose pods are asked for by time and nodes, not by the user."""
 
 
 class Users:
@@ -31,22 +33,21 @@ class Users:
         pods: PodTable,
         clients: list[Client],
         pod_control: PodControl,
-        deployments: DeploymentController,
-        replicasets: ReplicaSetController,
-        jobs: JobController,
-        garbage: GarbageCollector,
+        controllers: ControllerManager,
     ) -> None:
         self._clock = clock
         self._load = load
         self._pods = pods
         self._clients = clients
         self._pod_control = pod_control
-        self._deployments = deployments
-        self._replicasets = replicasets
-        self._jobs = jobs
-        self._garbage = garbage
+        self._controllers = controllers
+        self._asked: dict[int, Event] = {}
+        """Applications that users will change, and whose creation may not be answered yet."""
+        self._to_change = {change.app for change in load.changes}
         self._unwanted: set[int] = set()
         """Bare pods to delete as soon as they are stored."""
+        self._ended: set[int] = set()
+        """Applications deleted by their users."""
 
     def play(self) -> Generator[Event, Any, None]:
         """Process: the whole load."""
@@ -55,14 +56,19 @@ class Users:
             script = Script(clock, load, self._pods, self._pod_control, lambda app: self._clients[load.app_tenant[app]])
             yield from script.play()
             return
+        for number, change in enumerate(load.changes):
+            clock.at(max(0.0, change.at_s - clock._now), partial(self._change_later, number))
         rows = zip(load.app_time_s.tolist(), load.app_first_pod.tolist(), load.app_pods.tolist(), strict=True)
         for app, (at_s, first, count) in enumerate(rows):
             if at_s > clock._now:
                 yield clock.timeout(at_s - clock._now)
             pods = range(first, first + count)
-            for pod in pods:
-                self._pods.times["requested_s"][pod] = clock._now  # at_s, or a rounding beside it
+            if load.app_kind[app] not in ON_DEMAND:
+                for pod in pods:
+                    self._pods.times["requested_s"][pod] = clock._now  # at_s, or a rounding beside it
             asking = clock.start(self._ask(app, pods))
+            if app in self._to_change:
+                self._asked[app] = asking
             end_s = float(load.app_end_s[app])
             if end_s != float("inf"):
                 clock.at(max(0.0, end_s - clock._now), partial(self._end, app, pods, asking))
@@ -71,19 +77,35 @@ class Users:
         load = self._load
         client = self._clients[load.app_tenant[app]]
         namespace = load.templates[load.app_template[app]].namespace
-        kind = load.app_kind[app]
-        if kind == AppKind.POD:
+        kind = AppKind(load.app_kind[app])
+        if kind is AppKind.POD:
             for pod in pods:
                 self._clock.start(self._post(client, pod))
             return
-        code = yield from client.send(CREATE_JOB if kind == AppKind.JOB else CREATE_OWNER, namespace)
-        if code != 201:
-            for pod in pods:
-                self._pods.ids["phase"][pod] = Phase.REFUSED
-        elif kind == AppKind.JOB:
-            self._jobs.on_created(app, pods, int(load.app_parallelism[app]))
-        else:
-            self._deployments.on_created(app, namespace, pods)
+        if (yield from client.send(CREATE[kind], namespace)) == 201:
+            self._controllers.app_created(app)
+            return
+        for pod in pods:
+            self._pods.ids["phase"][pod] = Phase.REFUSED
+            if isnan(self._pods.times["requested_s"][pod]):
+                self._pods.times["requested_s"][pod] = self._clock._now
+
+    def _change_later(self, number: int, _: Alarm) -> None:
+        self._clock.start(self._change(number))
+
+    def _change(self, number: int) -> Generator[Event, Any, None]:
+        """Change an application, as soon as the answer to its creation is there; without an application nothing is sent."""
+        load = self._load
+        app = load.changes[number].app
+        asking = self._asked.get(app)
+        if asking is not None and asking.callbacks is not None:
+            yield asking
+        if asking is None or app in self._ended:
+            return
+        namespace = load.templates[load.app_template[app]].namespace
+        client = self._clients[load.app_tenant[app]]
+        if (yield from client.send(CHANGE[AppKind(load.app_kind[app])], namespace)) == 200:
+            self._controllers.app_changed(number)
 
     def _post(self, client: Client, pod: int) -> Generator[Event, Any, None]:
         stored = yield from self._pod_control.create(client, pod)
@@ -110,7 +132,7 @@ class Users:
             return
         if pods and self._pods.ids["phase"][pods[0]] == Phase.REFUSED:
             return  # its owner was never stored
-        yield from client.send(DELETE_OWNER, load.templates[load.app_template[app]].namespace)
-        self._replicasets.on_deleted(app)
-        self._jobs.on_deleted(app)
-        self._garbage.on_owner_deleted(app, pods)
+        namespace = load.templates[load.app_template[app]].namespace
+        if (yield from client.send(DELETE[AppKind(load.app_kind[app])], namespace)) == 200:
+            self._ended.add(app)
+            self._controllers.app_deleted(app)

@@ -1,0 +1,287 @@
+"""The controller manager: all controllers in one process, their informers, and who of its replicas leads.
+
+While no replica leads, nothing is synced. What the informers know is kept up to date all the same: the next leader lists
+everything before it begins, so it comes to know the same, and its queues begin with every object there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, Protocol
+
+from simpy.events import Event
+
+from sim.apiserver.aggregate import Aggregate
+from sim.apiserver.client import Client
+from sim.apiserver.pipeline import ApiServer
+from sim.apiserver.request import Operation
+from sim.apiserver.watch import WatchHub
+from sim.controllers.applications import Applications
+from sim.controllers.cron_job import CronJobController
+from sim.controllers.daemon_set import DaemonSetController
+from sim.controllers.deployment import DeploymentController
+from sim.controllers.garbage_collector import GarbageCollector
+from sim.controllers.job import JobController
+from sim.controllers.operations import (
+    REMOVE_FINALIZER,
+    RESOURCES,
+    UPDATE_DEPLOYMENT_STATUS,
+    UPDATE_JOB_STATUS,
+    UPDATE_REPLICASET_STATUS,
+)
+from sim.controllers.pod_control import PodControl
+from sim.controllers.pod_gc import PodGarbageCollector
+from sim.controllers.replicaset import ReplicaSetController
+from sim.controllers.spec import ControllerManagerSpec
+from sim.controllers.stateful_set import StatefulSetController
+from sim.controllers.work_queue import WorkQueue
+from sim.controllers.writes import EventRecorder, LooseRequests, StatusWrites
+from sim.engine.clock import Clock
+from sim.engine.machine import Machine
+from sim.engine.meter import Meter
+from sim.nodes import ClusterNode
+from sim.state.pods import Phase, PodTable
+from sim.workload import AppKind, Load
+
+NAME = "kube-controller-manager"
+LISTED = ("pods", "nodes", *(RESOURCES[kind] for kind in AppKind if kind is not AppKind.POD), "replicasets")
+"""What a new leader lists before its controllers begin."""
+TICK_S = 1.0
+"""Writes that nobody waits for are served together so often; they spread over that time as their work needs it."""
+LISTS = [Operation("LIST", resource, "get_cpu_s", reads=1) for resource in LISTED]
+
+
+class AppController(Protocol):
+    """What every controller of applications offers: news from its informer, and its queue."""
+
+    queue: WorkQueue[Any]
+
+    def app_created(self, app: int) -> None:
+        """The application's object is stored."""
+
+    def app_changed(self, number: int) -> None:
+        """A user's change is stored: a row of the load's changes."""
+
+    def app_deleted(self, app: int) -> None:
+        """The application's object is removed."""
+
+    def resync(self) -> None:
+        """A new process has listed everything: look at every object, and expect nothing."""
+
+
+class ControllerManager:
+    """Every controller, wired to the API server.
+
+    client: a client of the API server by the controller's name, each with its own rate limit. lister: the informers' own.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        spec: ControllerManagerSpec,
+        machine: Machine,
+        api: ApiServer,
+        client: Callable[[str], Client],
+        lister: Client,
+        pods: PodTable,
+        load: Load,
+        pod_control: PodControl,
+        watch: WatchHub,
+        nodes: Sequence[ClusterNode],
+        daemon_specs: dict[int, int],
+    ) -> None:
+        self._clock = clock
+        self._load = load
+        self._pods = pods
+        self._pod_control = pod_control
+        self._watch = watch
+        self._recorders: list[EventRecorder] = []
+        self.life = 0
+        """Grows when the process that leads dies."""
+        applications = Applications(load)
+
+        def aggregate(own: Client) -> Aggregate:
+            return Aggregate(clock, api, own.user, TICK_S)
+
+        def statuses(own: Client, requests: Aggregate, operation: Operation, each: int = 1) -> StatusWrites:
+            takes_s, aggregated = spec.status_write_s, spec.aggregate_status_writes
+            return StatusWrites(clock, operation, own.limit, requests, takes_s, each, aggregated)
+
+        def events(own: Client, requests: Aggregate) -> EventRecorder:
+            self._recorders.append(EventRecorder(clock, own.limit, requests))
+            return self._recorders[-1]
+
+        def namespace_of(pod: int) -> str:
+            return load.templates[pods.ids["template"][pod]].namespace
+
+        own = client("generic-garbage-collector")
+        self.garbage = GarbageCollector(clock, spec, own, pod_control, namespace_of)
+        own = client("replicaset-controller")
+        written = aggregate(own)
+        self.replicasets = ReplicaSetController(
+            clock,
+            spec,
+            machine,
+            own,
+            pods,
+            pod_control,
+            self.garbage,
+            statuses(own, written, UPDATE_REPLICASET_STATUS),
+            events(own, written),
+        )
+        own = client("deployment-controller")
+        written = aggregate(own)
+        self.deployments = DeploymentController(
+            clock,
+            spec,
+            machine,
+            own,
+            applications,
+            self.replicasets,
+            self.garbage,
+            statuses(own, written, UPDATE_DEPLOYMENT_STATUS),
+            events(own, written),
+            lambda kind, number: watch.publish("replicasets", kind, number),
+        )
+        own = client("job-controller")
+        written = aggregate(own)
+        self.jobs = JobController(
+            clock,
+            spec,
+            machine,
+            own,
+            applications,
+            pod_control,
+            self.garbage,
+            statuses(own, written, UPDATE_JOB_STATUS, 1 + spec.job_finalizers),
+            LooseRequests(REMOVE_FINALIZER, own.limit, written),
+            events(own, written),
+            lambda kind, number: watch.publish("jobs", kind, number),
+        )
+        own = client("pod-garbage-collector")
+        self.pod_gc = PodGarbageCollector(clock, spec, own, namespace_of, self._ended_pod_removed)
+        self._by_kind: dict[AppKind, AppController] = {AppKind.SERVICE: self.deployments, AppKind.JOB: self.jobs}
+        kinds = {AppKind(kind) for kind in set(load.app_kind.tolist())}
+        if AppKind.STATEFUL_SET in kinds:
+            own = client("statefulset-controller")
+            self._by_kind[AppKind.STATEFUL_SET] = StatefulSetController(
+                clock, spec, machine, own, applications, pods, pod_control, self.garbage
+            )
+        if AppKind.DAEMON_SET in kinds:
+            own = client("daemon-set-controller")
+            self._by_kind[AppKind.DAEMON_SET] = DaemonSetController(
+                clock, spec, machine, own, applications, pods, pod_control, self.garbage, nodes, daemon_specs
+            )
+        if AppKind.CRON_JOB in kinds:
+            own = client("cronjob-controller")
+            self._by_kind[AppKind.CRON_JOB] = CronJobController(
+                clock, spec, machine, own, applications, self.jobs, self.garbage
+            )
+        for kind, controller in self._by_kind.items():
+            on = {
+                "created": controller.app_created,
+                "changed": controller.app_changed,
+                "deleted": controller.app_deleted,
+            }
+            if kind is AppKind.JOB:
+                on["started"] = self.jobs.started
+            watch.watch(RESOURCES[kind], NAME, on)
+        on = {
+            "created": self.replicasets.set_changed,
+            "changed": self.replicasets.set_changed,
+            "status": self.deployments.set_status,
+            "deleted": self.replicasets.set_deleted,
+        }
+        watch.watch("replicasets", NAME, on)
+        self._lister = lister
+
+    @property
+    def queues(self) -> list[WorkQueue[Any]]:
+        """The controllers' work queues."""
+        return [self.replicasets.queue, self.garbage.queue, *(each.queue for each in self._by_kind.values())]
+
+    def meters(self) -> list[Meter]:
+        """How busy the workers of each controller are."""
+        return [queue.meter for queue in self.queues]
+
+    # --- who leads
+
+    def suspend(self) -> None:
+        """The process that led is gone: its queues, and whatever it was about to send, are lost."""
+        self.life += 1
+        for queue in self.queues:
+            queue.lose()
+        for recorder in self._recorders:
+            recorder.lose()
+
+    def resume(self) -> None:
+        """Another process has come to lead: it lists what there is, then looks at every object."""
+        self._clock.start(self._list_and_begin(self.life))
+
+    def _list_and_begin(self, life: int) -> Generator[Event, Any, None]:
+        for operation in LISTS:
+            if (yield from self._lister.turn()):
+                return
+            yield from self._lister.send(operation, "")
+        if life != self.life:
+            return
+        for queue in self.queues:
+            queue.open = True
+        for controller in (self.replicasets, self.garbage, *self._by_kind.values()):
+            controller.resync()
+
+    # --- what is stored; it reaches the controllers through their watches
+
+    def app_created(self, app: int) -> None:
+        """The application's object was stored."""
+        self._watch.publish(RESOURCES[AppKind(self._load.app_kind[app])], "created", app)
+
+    def app_changed(self, number: int) -> None:
+        """A user's change was stored. number: row of the load's changes."""
+        app = self._load.changes[number].app
+        self._watch.publish(RESOURCES[AppKind(self._load.app_kind[app])], "changed", number)
+
+    def app_deleted(self, app: int) -> None:
+        """The application's object was removed."""
+        self._watch.publish(RESOURCES[AppKind(self._load.app_kind[app])], "deleted", app)
+
+    # --- what the informer of pods says
+
+    def pod_added(self, pod: int) -> None:
+        owner = self._pod_control.owner_of.get(pod)
+        if owner is not None:
+            owner.controller.pod_added(owner, pod)
+            if owner.deleted:  # it went while the creation was under way
+                self.garbage.owner_deleted([pod], None)
+
+    def pod_ready(self, pod: int) -> None:
+        owner = self._pod_control.owner_of.get(pod)
+        if owner is not None:
+            owner.controller.pod_ready(owner, pod)
+
+    def pod_unready(self, pod: int) -> None:
+        owner = self._pod_control.owner_of.get(pod)
+        if owner is not None:
+            owner.controller.pod_unready(owner, pod)
+
+    def pod_finished(self, pod: int) -> None:
+        """The pod has a final status."""
+        owner = self._pod_control.owner_of.pop(pod, None)
+        if owner is not None:
+            owner.controller.pod_finished(owner, pod, self._pods.ids["phase"][pod] != Phase.SUCCEEDED)
+        self.pod_gc.pod_finished(pod)
+
+    def pod_lost(self, pod: int) -> None:
+        """The pod is being deleted."""
+        owner = self._pod_control.owner_of.get(pod)
+        if owner is not None:
+            owner.controller.pod_lost(owner, pod)
+
+    def pod_gone(self, pod: int) -> None:
+        """The pod's object is removed."""
+        owner = self._pod_control.owner_of.pop(pod, None)
+        if owner is not None:
+            owner.controller.pod_gone(owner, pod)
+
+    def _ended_pod_removed(self, pod: int) -> None:
+        self._watch.publish("pods", "removed", pod)
