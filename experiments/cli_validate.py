@@ -120,3 +120,28 @@ def network(
         for name, table in tables.items():
             table.to_csv(out / f"{name}.csv", index=False)
         subject.plot(rows).savefig(out / "network.svg")
+
+
+@app.command("node")
+def node(
+    seed: Annotated[int, typer.Option(help="Seed of all random streams.")] = 1,
+    published: Annotated[
+        Path | None,
+        typer.Option(metavar="CSV", help="Table of published figures, in place of the shared folder's."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write the tables (CSV) here.")] = None,
+) -> None:
+    """Runtimes, kubelet stages, pods' networks: published or measured, simulated, error."""
+    from experiments.validate import node as subject
+
+    tables = subject.tables(seed, published)
+    for title, table in tables.items():
+        typer.echo(f"\n{title}")
+        typer.echo(table.to_string(index=False, na_rep="-", float_format=_figure))
+    typer.echo("\nNot explained:")
+    for text in subject.UNEXPLAINED:
+        typer.echo(f"- {text}")
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        for title, table in tables.items():
+            table.to_csv(out / f"{title.split(':')[0].replace(' ', '-').lower()}.csv", index=False)

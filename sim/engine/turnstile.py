@@ -22,7 +22,7 @@ class _TurnstileMeter(Meter):
 class Turnstile:
     """A lock taken first come, first served by callers who say on entry how long they will hold it.
 
-    The answer is how long it takes until they are through, so a caller waits once, for that and for whatever else it waits for.
+    The answer is how long it takes until it is their turn, so a caller waits once, for that and for whatever else it waits for.
     It equals a `Semaphore` of capacity 1 that is taken, held and given back.
     """
 
@@ -36,14 +36,14 @@ class Turnstile:
         self.meter: Meter = _TurnstileMeter(clock, name, room, self)
 
     def enter(self, hold_s: float) -> float:
-        """Seconds until this caller, after those before it, has held the lock for `hold_s`."""
+        """Seconds until those who came before are through; then this caller holds the lock for `hold_s`."""
         now = self._clock._now
         begins_s = self._free_at_s if self._free_at_s > now else now
-        self._free_at_s = ends_s = begins_s + hold_s
+        self._free_at_s = begins_s + hold_s
         self._total_s += hold_s
         self._queued_s += begins_s - now
         self.meter.served += 1
-        return ends_s - now
+        return begins_s - now
 
     def held_s(self) -> float:
         """Seconds that the lock has been held until now."""

@@ -174,9 +174,9 @@ class RuntimeSpec(Spec):
     def _waiting_s(self, node: Node, stage: str, wait: Dist, storage_s: float) -> float:
         """How long one start waits now: what it waits alone, and for those before it at the node's locks."""
         alone_s = node.draw(f"{self.label}.{stage}", wait) * self.disk_factor + self.per_sandbox_s * node.sandboxes
-        queued_s = node.cgroup_lock.enter(self.cgroup_lock_s) - self.cgroup_lock_s
+        queued_s = node.cgroup_lock.enter(self.cgroup_lock_s)
         if storage_s:
-            queued_s += node.storage_lock.enter(storage_s) - storage_s
+            queued_s += node.storage_lock.enter(storage_s)
         return alone_s + queued_s
 
 

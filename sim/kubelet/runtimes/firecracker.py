@@ -23,7 +23,7 @@ class Firecracker(VirtualMachineSpec):
 
     monitor_cpu_s: float = param(8e-3, "work of starting the monitor", source=SPECIFICATION, ge=0, le=60)
     boot_cpu_s: float = param(
-        0.15,
+        0.148,
         "work of booting the guest: kernel to init (the specification's bound less its waiting), then the agent",
         source=SPECIFICATION + "; " + AGENT,
         unverified=True,
