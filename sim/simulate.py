@@ -26,6 +26,7 @@ from sim.apiserver.request_log import RequestLog
 from sim.apiserver.storage import Storage
 from sim.apiserver.watch import Handler, WatchHub
 from sim.base.rand import Constant, Sampler, Streams
+from sim.control_network import ControlNetwork
 from sim.controllers.daemon_set import with_daemon_specs
 from sim.controllers.lease_lock import LeaseLock, LeaseObject
 from sim.controllers.manager import ControllerManager
@@ -161,6 +162,7 @@ class Cluster:
         self.clock = clock = Clock()
         self.started = 0
         """Pods that reached Running."""
+        self.clients: list[Client] = []
         self.limits: list[TokenBucket] = []
         """Clients' rate limits."""
         self.nodes: tuple[ClusterNode, ...] = nodes
@@ -192,12 +194,14 @@ class Cluster:
         self._wire_faults(streams)
         users = [self._client(tenant) for tenant in load.tenants]
         self.users = Users(clock, load, pods, users, self.pod_control, self.controllers)
+        self.control_network = ControlNetwork(self)
         self.sampler = MeterSampler(clock, scenario.sample_period_s, self._meters(), self._levels())
         if load.nodes_run:
             clock.start(renew_leases(clock, self.api, len(self.nodes), scenario.kubelet.lease_period_s))
         clock.start(self.scheduler.run())
         clock.start(self.users.play())
         clock.start(self.sampler.run())
+        clock.start(self.control_network.traffic.run())
 
     # --- the components, in the order of a pod's way
 
@@ -352,6 +356,7 @@ class Cluster:
             scenario.network,
             zones,
             *scenario.registry.servers(len(zones)),
+            *(machine.nic_bytes_per_s for machine in scenario.machines.values()),
             always=not (scenario.registry.one_server and one_flow_a_node),
         )
         containers = [(*template.init_containers, *template.containers) for template in load.templates]
@@ -422,7 +427,9 @@ class Cluster:
         limit = TokenBucket(self.clock, name, room, qps, burst) if name else None
         if limit is not None:
             self.limits.append(limit)
-        return Client(self.clock, self.api, user, limit)
+        client = Client(self.clock, self.api, user, limit)
+        self.clients.append(client)
+        return client
 
     # --- what is stored, and who hears of it
 
@@ -501,6 +508,7 @@ class Cluster:
             *self.controllers.meters(),
             *self.images.source.meters,
             self.network.spread.meter,
+            *self.control_network.traffic.meters.values(),
         ]
 
     def _levels(self) -> dict[str, Callable[[], float]]:

@@ -20,7 +20,7 @@ MAX_RETRIES = 10
 class Client:
     """Sends requests as `user`; `limit` is shared by all requests of the client, None for no limit."""
 
-    __slots__ = ("_clock", "_limit", "_server", "user")
+    __slots__ = ("_clock", "_limit", "_server", "network_s", "user")
 
     def __init__(
         self, clock: Clock, server: ApiServer, user: Identity | str, limit: TokenBucket | None
@@ -29,6 +29,8 @@ class Client:
         self._server = server
         self._limit = limit
         self.user = as_identity(user)
+        self.network_s = 0.0
+        """What a request and its answer take over the underlay at its load; 0: too little to wait for."""
 
     @property
     def limit(self) -> TokenBucket | None:
@@ -50,6 +52,8 @@ class Client:
         code = 429
         for _ in range(MAX_RETRIES + 1):
             code = yield from self._server.serve(operation, self.user, namespace, charge, guard)
+            if self.network_s:
+                yield self._clock.timeout(self.network_s)
             if code != 429:
                 break
             again_s = self._server.flow_control.retry_after_s(operation, self.user, namespace)

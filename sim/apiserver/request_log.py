@@ -33,6 +33,11 @@ class RequestLog:
         self._kind.append(kind)
         self._count.append(count)
 
+    def counts_from(self, row: int) -> tuple[int, np.ndarray]:
+        """The row after the last, and how many requests of each kind stand in rows from `row` on."""
+        counts = np.bincount(self._kind[row:], weights=self._count[row:], minlength=len(self._kinds))
+        return len(self._kind), counts
+
     def columns(self) -> dict[str, np.ndarray]:
         return {
             "time_s": np.array(self._time_s),

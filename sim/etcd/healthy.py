@@ -73,6 +73,7 @@ class HealthyGroup:
                  meter: Meter, apply: Callable[[list[Write]], None], serve: Callable[[Read], None]) -> None:
         self._clock = clock
         self._spec = spec
+        self.rtt_s = spec.member_rtt_s
         self.leader = leader
         self._program = programs[leader]
         self._disk = disks[leader]
@@ -99,14 +100,14 @@ class HealthyGroup:
         if write.member == self.leader:
             self._propose(write)
         else:
-            self._clock.at(self._spec.member_rtt_s / 2, lambda _: self._propose(write))
+            self._clock.at(self.rtt_s / 2, lambda _: self._propose(write))
 
     def read(self, read: Read) -> None:
         """A linearizable read: it waits until the leader knows that it still leads."""
         if read.member == self.leader:
             self._ask(read)
         else:
-            self._clock.at(self._spec.member_rtt_s / 2, lambda _: self._ask(read))
+            self._clock.at(self.rtt_s / 2, lambda _: self._ask(read))
 
     def stop(self) -> tuple[list[Write], list[Read]]:
         """Give up; returns all that is not agreed or confirmed yet."""
@@ -145,7 +146,7 @@ class HealthyGroup:
         self._log(batch)
 
     def _log(self, batch: _Batch) -> None:
-        spec, way_s = self._spec, self._spec.member_rtt_s / 2
+        spec, way_s = self._spec, self.rtt_s / 2
         now = self._clock._now
         sent_s = now + self._program.owe(spec.batch_cpu_s, now)
         size_bytes = puts = 0.0
@@ -202,7 +203,7 @@ class HealthyGroup:
             if member == self.leader:
                 self._apply(mine)
             else:  # the others learn of it by the next message
-                follower, arrives_s = self._followers[member], self._clock._now + self._spec.member_rtt_s / 2
+                follower, arrives_s = self._followers[member], self._clock._now + self.rtt_s / 2
                 heard_s = follower.free_s(arrives_s + follower.program.owe(self._spec.message_cpu_s, arrives_s))
                 self._clock.at(heard_s - self._clock._now, partial(self._apply_later, mine))
 
@@ -224,7 +225,7 @@ class HealthyGroup:
 
     def _round_trip_s(self) -> float:
         """How long a quorum takes to answer a heartbeat."""
-        now, rtt_s, message_s = self._clock._now, self._spec.member_rtt_s, self._spec.message_cpu_s
+        now, rtt_s, message_s = self._clock._now, self.rtt_s, self._spec.message_cpu_s
         heard_s = sorted(self._answer_s(now + rtt_s + other.program.owe(message_s, now + rtt_s / 2)) for other in self._others)
         return heard_s[self._quorum - 2] - now
 
@@ -237,4 +238,4 @@ class HealthyGroup:
         if read.member == self.leader:
             self._serve(read)
         else:
-            self._clock.at(self._spec.member_rtt_s / 2, lambda _: self._serve(read))
+            self._clock.at(self.rtt_s / 2, lambda _: self._serve(read))

@@ -14,6 +14,8 @@ class Links:
         self._clock = clock
         self._one_way_s = rtt_s / 2
         self._extra_s: dict[frozenset[int], float] = {}
+        self.waiting_s = 0.0
+        """What the load of the underlay adds to a small message's one-way delay."""
         self._cut: set[frozenset[int]] = set()
         self._arrives_s: dict[tuple[int, int], float] = {}
 
@@ -24,7 +26,7 @@ class Links:
 
     def delay_s(self, source: int, target: int) -> float:
         """One-way delay of a small message."""
-        return self._one_way_s + self._extra_s.get(frozenset((source, target)), 0.0)
+        return self._one_way_s + self.waiting_s + self._extra_s.get(frozenset((source, target)), 0.0)
 
     def cut(self, one: int, other: int) -> None:
         """Nothing passes between the two, in either direction."""

@@ -243,8 +243,16 @@ class Etcd:
 
     # --- healthy or disturbed
 
+    def set_waiting(self, one_way_s: float) -> None:
+        """What the load of the underlay adds to each message between members from now on."""
+        self.links.waiting_s = one_way_s
+        if self._healthy is not None:
+            self._healthy.rtt_s = self.spec.member_rtt_s + 2 * one_way_s
+
     def _make_healthy(self) -> HealthyGroup:
-        return HealthyGroup(self._clock, self.spec, self._leader, self.programs, self.disks, self.meter, self._apply, self._serve)
+        group = HealthyGroup(self._clock, self.spec, self._leader, self.programs, self.disks, self.meter, self._apply, self._serve)
+        group.rtt_s += 2 * self.links.waiting_s
+        return group
 
     def _led(self, member: int, term: int) -> None:
         self._leader, self.term = member, term

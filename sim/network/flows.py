@@ -30,7 +30,7 @@ class FlowTable:
     """Flows over resources of given `capacity` (float64 a resource), with max-min fair rates at every moment."""
 
     def __init__(self, capacity: np.ndarray, slots: int = 256) -> None:
-        self.capacity = np.ascontiguousarray(capacity, np.float64)
+        self.capacity = np.array(capacity, np.float64)
         resources = len(self.capacity)
         self.load = np.zeros(resources)
         """Units of each resource in use."""
@@ -89,6 +89,19 @@ class FlowTable:
         self.bottleneck[slot] = NO_BOTTLENECK
         self._free.append(slot)
         return self._repair(0, touched)
+
+    def set_capacity(self, resources: np.ndarray, capacity: np.ndarray) -> np.ndarray:
+        """Resources have another capacity from now on; returns the slots whose rate may have changed."""
+        self.capacity[resources] = capacity
+        seeds = [
+            self._members[first : first + count]
+            for first, count in zip(self._first[resources], self._count[resources], strict=True)
+        ]
+        flows = np.unique(np.concatenate([np.zeros(0, np.int32), *seeds])).astype(np.int64)
+        if not len(flows):
+            return self._changed[:0]
+        self._seeds, self._touched = np.append(flows, 0), np.append(resources, np.zeros(HOPS, np.int64))
+        return self._repair(len(flows), len(resources))
 
     def _repair(self, seeds: int, touched: int) -> np.ndarray:
         self._changes += 1

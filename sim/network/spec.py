@@ -14,6 +14,7 @@ from sim.base.spec import Choice, Spec, param
 from sim.network.addresses import overlapping, subnets_in
 from sim.network.cni import CNI, CniSpec
 from sim.network.cni.catalog import Addressing
+from sim.network.control_traffic_spec import ControlTrafficSpec
 from sim.network.costs import PathCosts
 from sim.network.routes.bgp import BgpSpec
 from sim.network.routes.felix import FelixSpec
@@ -68,6 +69,7 @@ class NetworkSpec(Spec):
     )
     underlay: UnderlaySpec = UnderlaySpec()
     costs: PathCosts = PathCosts()
+    control_traffic: ControlTrafficSpec = ControlTrafficSpec()
     bgp: BgpSpec = BgpSpec()
     felix: FelixSpec = FelixSpec()
     lease: LeaseSpec = LeaseSpec()

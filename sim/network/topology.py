@@ -111,7 +111,7 @@ def build_underlay(
     racks = -(-hosts // spec.rack_nodes)
     if spec.topology != "flat":
         ratio = spec.oversubscription if spec.topology == "leaf-spine" else 1.0
-        uplink = float(nic.mean()) * spec.rack_nodes / ratio / spec.spines
+        uplink = float(np.median(nic)) * spec.rack_nodes / ratio / spec.spines
         capacity.append(np.full(2 * racks * spec.spines, uplink))
     if spec.zones_bandwidth_bytes_per_s:
         capacity.append(np.full((int(zones.max(initial=0)) + 1) ** 2, spec.zones_bandwidth_bytes_per_s))

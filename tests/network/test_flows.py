@@ -182,3 +182,17 @@ def test_filling_leaves_nothing_over_where_nobody_is_limited():
     )
     assert rate == pytest.approx([2.5, 1.0, 2.5])
     assert list(where) == [0, OWN_LIMIT, 0]
+
+
+def test_a_capacity_that_changes_moves_the_rates_as_if_it_had_always_been_so():
+    rng = np.random.default_rng(4)
+    table = FlowTable(rng.uniform(1, 5, 30))
+    live = [table.add(rng.choice(30, 3, replace=False), [1.0, 2.0, 1.0])[0] for _ in range(60)]
+    for _ in range(100):
+        which = rng.choice(30, rng.integers(1, 6), replace=False)
+        table.set_capacity(which, rng.uniform(0.5, 6, len(which)))
+        assert table.rate == pytest.approx(table.recomputed(), rel=1e-6, abs=1e-9)
+        certify(table)
+        table.remove(live.pop(rng.integers(len(live))))
+        live.append(table.add(rng.choice(30, 3, replace=False), [1.0, 2.0, 1.0])[0])
+        assert table.rate == pytest.approx(table.recomputed(), rel=1e-6, abs=1e-9)
