@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sim.apiserver.quota import charges
 from sim.base.errors import InvariantError
 from sim.scheduler.requests import pod_requests
 from sim.state.pods import POD_TIMES, STAGES, Phase
@@ -98,18 +97,16 @@ def _quotas(cluster: Cluster) -> list[str]:
     columns = cluster.pods.columns()
     live = (columns["phase"] >= Phase.PENDING) & (columns["phase"] <= Phase.RUNNING)
     broken = []
-    held: dict[str, dict[str, int]] = {name: dict.fromkeys(quota.hard, 0) for name, quota in cluster.api.quotas.items()}
+    held = {quota: dict.fromkeys(quota.hard, 0) for quota in cluster.quotas}
     for template, count in zip(*np.unique(columns["template"][live], return_counts=True), strict=True):
-        spec = cluster.load.templates[template]
-        if spec.namespace in held:
-            for name, amount in charges(spec).items():
-                if name in held[spec.namespace]:
-                    held[spec.namespace][name] += amount * int(count)
-    for namespace, quota in cluster.api.quotas.items():
+        for quota, amounts in cluster.quotas.charge_of(cluster.load.templates[template]):
+            for name, amount in amounts.items():
+                held[quota][name] += amount * int(count)
+    for quota, amounts in held.items():
         for name, hard in quota.hard.items():
-            if not held[namespace][name] <= quota.used[name] <= hard:
+            if not amounts[name] <= quota.used[name] <= hard:
                 broken.append(
-                    f"quota {namespace}: {name} used {quota.used[name]}, live pods {held[namespace][name]}, limit {hard}"
+                    f"quota {quota.namespace}: {name} used {quota.used[name]}, live pods {amounts[name]}, limit {hard}"
                 )
     return broken
 

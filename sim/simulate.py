@@ -14,6 +14,10 @@ from typing import Any
 import numpy as np
 
 from sim import kernels
+from sim.apiserver.admission.chain import Admission, admitted_load
+from sim.apiserver.admission.objects import ResourceQuotaObject
+from sim.apiserver.admission.resource_quota import Quotas
+from sim.apiserver.admission.webhooks import Webhooks
 from sim.apiserver.aggregate import Aggregate, renew_leases
 from sim.apiserver.authentication.catalog import Place
 from sim.apiserver.authentication.union import Authentication, Credentials
@@ -21,7 +25,6 @@ from sim.apiserver.authorization.catalog import Bench
 from sim.apiserver.authorization.union import Authorization
 from sim.apiserver.client import Client
 from sim.apiserver.pipeline import ApiServer
-from sim.apiserver.quota import Quota
 from sim.apiserver.request_log import RequestLog
 from sim.apiserver.storage import Storage
 from sim.apiserver.watch import Handler, WatchHub
@@ -61,7 +64,7 @@ from sim.scenario import Scenario
 from sim.scheduler.core import Core
 from sim.scheduler.loop import Scheduler
 from sim.scheduler.settings import queue_of, scheduler_settings
-from sim.state.objects import Owner, PodSpec, pairs
+from sim.state.objects import Owner, PodSpec, pairs, quantities
 from sim.state.pods import Phase, PodTable
 from sim.tenancy.spec import Tenant
 from sim.tenancy.users import Users
@@ -156,6 +159,7 @@ class Cluster:
 
     def __init__(self, scenario: Scenario, load: Load, streams: Streams) -> None:
         self.scenario = scenario
+        load, self._refused_templates = admitted_load(load, scenario.apiserver.admission.plugins)
         nodes = scenario.nodes.build(load.nodes)
         load, daemon_specs = with_daemon_specs(load, nodes)
         self.load, self.daemon_specs = load, daemon_specs
@@ -218,6 +222,9 @@ class Cluster:
         self.requests = RequestLog(clock)
         self.storage = Storage(etcd, spec.encoding, len(self.nodes))
         self.watch = WatchHub(clock, spec, self.storage, [machine])
+        self.quotas = Quotas(self._quota_objects())
+        webhooks = Webhooks(clock, self.load.admission, spec.admission.webhooks, self._streams)
+        self.admission = Admission(self.quotas, webhooks, self._refused_templates)
         self.api = ApiServer(
             clock,
             spec,
@@ -226,17 +233,24 @@ class Cluster:
             self.watch,
             Authentication(place, spec.authentication, self.credentials),
             Authorization(bench, spec.authorization),
+            self.admission,
             self.requests,
             scenario.base_dir,
         )
-        hard = {namespace: tenant.hard for tenant in self.tenants if tenant.hard for namespace in tenant.namespaces}
-        for namespace, limits in self.load.quotas:  # several quotas of a namespace all hold
-            hard[namespace] = {
-                name: min(amount, hard.get(namespace, {}).get(name, amount))
-                for name, amount in {**hard.get(namespace, {}), **dict(limits)}.items()
-            }
-        self.api.quotas = {namespace: Quota(limits) for namespace, limits in hard.items()}
         self.node_events = Aggregate(clock, self.api, "system:node")
+
+    def _quota_objects(self) -> list[ResourceQuotaObject]:
+        """Every ResourceQuota: the tenants', and those that came with the load."""
+        return [
+            *(
+                ResourceQuotaObject(namespace, "tenant", quantities(tenant.hard))
+                for tenant in self.tenants
+                if tenant.hard
+                for namespace in tenant.namespaces
+            ),
+            *(ResourceQuotaObject(namespace, "quota", hard) for namespace, hard in self.load.quotas),
+            *self.load.admission.quotas,
+        ]
 
     def _program(self, component: str, machine: str) -> Any:
         """The cores of `machine` as one component has them: a program of its own where programs cost something."""
@@ -264,7 +278,7 @@ class Cluster:
             clock,
             self.pods,
             self.load.templates,
-            self.api.quotas,
+            self.admission,
             self._pod_created,
             self._pod_delete_marked,
             self._pod_gone,

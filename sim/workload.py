@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sim.apiserver.admission.objects import AdmissionObjects
 from sim.base.errors import Problems
 from sim.base.plugin import Catalog
 from sim.base.rand import Streams
@@ -81,6 +82,8 @@ class Load:
     quotas: tuple[tuple[str, Quantities], ...] = ()
     """(namespace, hard limits) of each ResourceQuota that came with the input, in base units; they hold beside the
     scenario's own."""
+    admission: AdmissionObjects = field(default_factory=AdmissionObjects)
+    """Limit ranges, quotas with scopes, namespaces and webhook configurations that came with the input."""
     refused: tuple[Refusal, ...] = ()
     """What a reader left out."""
     rows_read: int = 0

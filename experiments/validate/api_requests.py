@@ -14,7 +14,6 @@ from experiments.validate import beds
 from experiments.validate.judge import EXACT, MIDDLE, Metric, Outcome, Row, latencies, latencies_of, latency_metrics
 from experiments.validate.truth import Truth
 from sim.apiserver.client import Client
-from sim.apiserver.quota import charges
 from sim.apiserver.request import CREATE_POD, GET_POD, PATCH_POD_STATUS
 from sim.base.rand import Streams
 from sim.scenario import Scenario
@@ -289,8 +288,8 @@ def _patch(bench: Bench, client: Client) -> Generator[Event, Any, int]:
 
 def _post(bench: Bench, client: Client) -> Generator[Event, Any, int]:
     template = bench.cluster.load.templates[0]
-    charge = charges(template) if NAMESPACE in bench.cluster.api.quotas else None
-    code = yield from client.send(CREATE_POD, NAMESPACE, charge)
+    (new,) = bench.cluster.admission.new_pods((template,))
+    code = yield from client.send(CREATE_POD, NAMESPACE, new)
     bench.tell()
     return code
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from simpy.events import Event
 
+from sim.apiserver.admission.chain import NewPod
 from sim.apiserver.identity import Identity, as_identity
 from sim.apiserver.pipeline import ApiServer, Guard
 from sim.apiserver.request import Operation
@@ -46,12 +47,12 @@ class Client:
         return False
 
     def send(
-        self, operation: Operation, namespace: str, charge: dict[str, int] | None = None, guard: Guard | None = None
+        self, operation: Operation, namespace: str, new: NewPod | None = None, guard: Guard | None = None
     ) -> Generator[Event, Any, int]:
         """Send at once (see `turn`), again after Retry-After while the answer is 429; ends with the last answer's code."""
         code = 429
         for _ in range(MAX_RETRIES + 1):
-            code = yield from self._server.serve(operation, self.user, namespace, charge, guard)
+            code = yield from self._server.serve(operation, self.user, namespace, new, guard)
             if self.network_s:
                 yield self._clock.timeout(self.network_s)
             if code != 429:

@@ -8,23 +8,22 @@ from typing import Any
 
 from simpy.events import Event
 
+from sim.apiserver.admission.chain import Admission, NewPod
+from sim.apiserver.admission.resource_quota import QuotaEvaluator
 from sim.apiserver.authentication.union import Authentication
 from sim.apiserver.authorization.union import Authorization
 from sim.apiserver.flow_control.catalog import TOO_MANY_REQUESTS
 from sim.apiserver.flow_control.fair_queuing import Request
 from sim.apiserver.identity import Identity
 from sim.apiserver.listing import Lists
-from sim.apiserver.quota import Quota
 from sim.apiserver.request import ListOperation, Operation
 from sim.apiserver.request_log import RequestLog
 from sim.apiserver.spec import ApiServerSpec
 from sim.apiserver.storage import Price, Storage
 from sim.apiserver.watch import WatchHub
-from sim.engine.batcher import Batcher
 from sim.engine.clock import Clock
 from sim.engine.cores import Cores
 
-Charge = tuple[Quota, dict[str, int]]
 Guard = Callable[[], bool]
 CONFLICT = 409
 
@@ -56,6 +55,7 @@ class ApiServer:
         hub: WatchHub,
         authentication: Authentication,
         authorization: Authorization,
+        admission: Admission,
         log: RequestLog,
         base_dir: str = ".",
         index: int = 0,
@@ -68,24 +68,24 @@ class ApiServer:
         self.authentication = authentication
         self.authorization = authorization
         self._prices: dict[tuple[Operation, Identity], Price] = {}
-        self._quota_checks: dict[str, Batcher[Charge]] = {}
         self.index = index
         self.lists = Lists(spec.lists, cores, storage, hub, index)
         self.flow_control = spec.flow_control.build(clock, base_dir)
-        self.quotas: dict[str, Quota] = {}
-        """Namespaces that have a ResourceQuota."""
+        put_quota = storage.of("resourcequotas").put
+        evaluator = QuotaEvaluator(clock, spec.admission.quota, cores, put_quota, spec.quota_cpu_s, admission.quotas)
+        self.admission = admission.of_server(evaluator)
 
     def serve(
         self,
         operation: Operation,
         user: Identity,
         namespace: str,
-        charge: dict[str, int] | None = None,
+        new: NewPod | None = None,
         guard: Guard | None = None,
     ) -> Generator[Event, Any, int]:
         """One request of `user`.
 
-        charge: what a new pod counts against its namespace's quota. guard: whether the object still is what the writer took it
+        new: what a new pod meets in admission. guard: whether the object still is what the writer took it
         for; asked when the write is stored, and if not, nothing is written and the answer is 409.
         """
         arrived_s = self._clock._now
@@ -105,7 +105,7 @@ class ApiServer:
                 yield self._cores.work(proof_cpu_s)
                 self._log.add(operation, user.name, way.code, arrived_s)
                 return way.code
-            code = yield from self._seated(operation, user, namespace, charge, guard, proof_cpu_s)
+            code = yield from self._seated(operation, user, namespace, new, guard, proof_cpu_s)
         finally:
             if way.event is not None:
                 _leave_later(way)
@@ -182,7 +182,7 @@ class ApiServer:
         operation: Operation,
         user: Identity,
         namespace: str,
-        charge: dict[str, int] | None,
+        new: NewPod | None,
         guard: Guard | None,
         proof_cpu_s: float,
     ) -> Generator[Event, Any, int]:
@@ -198,36 +198,28 @@ class ApiServer:
         if isinstance(operation, ListOperation):
             return (yield from self.lists.read(operation, user, namespace, cpu_s + price.cpu_s))
         yield self._cores.work(cpu_s + price.cpu_s)
-        quota = self.quotas.get(namespace) if charge is not None else None
-        if quota is not None and charge is not None:
-            refused_for = yield self._quota_check(namespace).submit((quota, charge))
-            if refused_for:
-                return 403
-        if operation.reads:
-            error = yield price.etcd.range(operation.reads)
-            if error:
-                return 500
-        if operation.writes:
-            error = yield price.etcd.put(operation.writes, operation.keys, price.put_bytes)
-            if error:
-                return 500
-            if guard is not None and not guard():
-                return CONFLICT
-            if operation.keys:
-                self._storage.add(operation.resource, namespace, operation.keys)
+        if new is not None:
+            code = yield from self.admission.admit_pod(new)
+        elif self.admission.hooked and operation.mutating:
+            code = yield from self.admission.admit(operation, namespace)
+        if code:
+            return code
+        stored = False
+        try:
+            if operation.reads:
+                error = yield price.etcd.range(operation.reads)
+                if error:
+                    return 500
+            if operation.writes:
+                error = yield price.etcd.put(operation.writes, operation.keys, price.put_bytes)
+                if error:
+                    return 500
+                if guard is not None and not guard():
+                    return CONFLICT
+                if operation.keys:
+                    self._storage.add(operation.resource, namespace, operation.keys)
+            stored = True
+        finally:
+            if new is not None and not stored:
+                self.admission.not_stored(new)
         return _done(operation)
-
-    def _quota_check(self, namespace: str) -> Batcher[Charge]:
-        """One evaluation at a time a namespace; what arrives meanwhile is checked together in the next."""
-        check = self._quota_checks.get(namespace)
-        if check is None:
-            check = Batcher(self._clock, f"quota {namespace}", "apiserver", self._evaluate_quota, max_batch=100_000)
-            self._quota_checks[namespace] = check
-        return check
-
-    def _evaluate_quota(self, batch: list[Charge]) -> Generator[Event, Any, list[str]]:
-        yield self._cores.work(self._spec.quota_cpu_s)
-        verdicts = [quota.charge(amounts) for quota, amounts in batch]
-        if not all(verdicts):  # at least one pod was charged: the quota's status is written before it is admitted
-            yield self._storage.of("resourcequotas").put()
-        return verdicts

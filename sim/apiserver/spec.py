@@ -7,6 +7,7 @@ from typing import Annotated
 from sim.apiserver.authentication.spec import AuthenticationSpec
 from sim.apiserver.authorization.spec import AuthorizationSpec
 from sim.apiserver.encoding import EncodingSpec
+from sim.apiserver.admission.spec import AdmissionSpec
 from sim.apiserver.flow_control.catalog import FLOW_CONTROLS, FlowControlSpec
 from sim.apiserver.listing import ListSpec
 from sim.apiserver.pki import PkiSpec
@@ -62,6 +63,7 @@ class ApiServerSpec(Spec):
     pki: PkiSpec = PkiSpec()
     authentication: AuthenticationSpec = AuthenticationSpec()
     authorization: AuthorizationSpec = AuthorizationSpec()
+    admission: AdmissionSpec = AdmissionSpec()
     flow_control: Annotated[FlowControlSpec, Choice(FLOW_CONTROLS)] = param(
         "priority-and-fairness", "how many requests are served at a time, and who waits or is refused"
     )

@@ -8,8 +8,8 @@ from typing import Any
 
 from simpy.events import AllOf, Event
 
+from sim.apiserver.admission.chain import Admission
 from sim.apiserver.client import Client
-from sim.apiserver.quota import Quota, charges
 from sim.apiserver.request import CREATE_POD, MARK_POD_DELETED
 from sim.controllers.owner import PodOwner
 from sim.engine.clock import Clock
@@ -28,7 +28,7 @@ class PodControl:
         clock: Clock,
         pods: PodTable,
         templates: Sequence[PodSpec],
-        quotas: dict[str, Quota],
+        admission: Admission,
         on_created: Callable[[int], None],
         on_delete_marked: Callable[[int], None],
         on_gone: Callable[[int], None],
@@ -36,8 +36,8 @@ class PodControl:
         self._clock = clock
         self._pods = pods
         self._templates = templates
-        self._charges = [charges(spec) if spec.namespace in quotas else None for spec in templates]
-        self._quotas = quotas
+        self._new_pods = admission.new_pods(templates)
+        self._quotas = admission.quotas
         self._on_created = on_created
         self._on_delete_marked = on_delete_marked
         self._on_gone = on_gone
@@ -54,7 +54,7 @@ class PodControl:
             return False
         times["post_sent_s"][pod] = self._clock._now
         template = self._pods.ids["template"][pod]
-        code = yield from client.send(CREATE_POD, self._templates[template].namespace, self._charges[template])
+        code = yield from client.send(CREATE_POD, self._templates[template].namespace, self._new_pods[template])
         if code != 201:
             self.refused += 1
             self._refused_last.add(pod)
@@ -148,9 +148,9 @@ class PodControl:
     def release(self, pod: int) -> None:
         """The quota controller saw the pod's end: give back what it was charged."""
         template = self._pods.ids["template"][pod]
-        amounts = self._charges[template]
-        if amounts is not None:
-            self._quotas[self._templates[template].namespace].release(amounts)
+        new = self._new_pods[template]
+        if new is not None:
+            self._quotas.release(new.charge)
 
     def was_refused(self, pod: int) -> bool:
         """Whether its creation was tried, and refused the last time."""

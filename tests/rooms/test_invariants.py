@@ -66,7 +66,7 @@ def a_quota_released_twice(cluster: Cluster) -> None:
 
 
 def a_quota_over_its_limit(cluster: Cluster) -> None:
-    cluster.api.quotas["tenant-1"].used["pods"] += 1
+    cluster.quotas.of["tenant-1"][0].used["pods"] += 1
 
 
 def an_image_stored_that_was_not_sent(cluster: Cluster) -> None:
