@@ -24,6 +24,7 @@ from sim.apiserver.authentication.union import Authentication, Credentials
 from sim.apiserver.authorization.catalog import Bench
 from sim.apiserver.authorization.union import Authorization
 from sim.apiserver.client import Client
+from sim.apiserver.identity import ANY_NODE
 from sim.apiserver.pipeline import ApiServer
 from sim.apiserver.request_log import RequestLog
 from sim.apiserver.storage import Storage
@@ -441,7 +442,8 @@ class Cluster:
         limit = TokenBucket(self.clock, name, room, qps, burst) if name else None
         if limit is not None:
             self.limits.append(limit)
-        client = Client(self.clock, self.api, user, limit)
+        processes = max(1, len(self.nodes)) if user == ANY_NODE else 1
+        client = Client(self.clock, self.api, user, limit, processes)
         self.clients.append(client)
         return client
 

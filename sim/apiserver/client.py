@@ -19,17 +19,21 @@ MAX_RETRIES = 10
 
 
 class Client:
-    """Sends requests as `user`; `limit` is shared by all requests of the client, None for no limit."""
+    """Sends requests as `user`; `limit` is shared by all requests of the client, None for no limit.
 
-    __slots__ = ("_clock", "_limit", "_server", "network_s", "user")
+    processes: so many alike processes, each with a connection of its own, send through this client (all kubelets).
+    """
+
+    __slots__ = ("_clock", "_connection", "_limit", "_server", "network_s", "user")
 
     def __init__(
-        self, clock: Clock, server: ApiServer, user: Identity | str, limit: TokenBucket | None
+        self, clock: Clock, server: ApiServer, user: Identity | str, limit: TokenBucket | None, processes: int = 1
     ) -> None:
         self._clock = clock
         self._server = server
         self._limit = limit
         self.user = as_identity(user)
+        self._connection = server.connect(self.user, processes)
         self.network_s = 0.0
         """What a request and its answer take over the underlay at its load; 0: too little to wait for."""
 
@@ -51,6 +55,10 @@ class Client:
     ) -> Generator[Event, Any, int]:
         """Send at once (see `turn`), again after Retry-After while the answer is 429; ends with the last answer's code."""
         code = 429
+        connection, clock = self._connection, self._clock
+        if connection.streams >= connection.most or clock._now > connection.expires_s:
+            yield from connection.dial()
+        connection.streams += 1
         for _ in range(MAX_RETRIES + 1):
             code = yield from self._server.serve(operation, self.user, namespace, new, guard)
             if self.network_s:
@@ -59,4 +67,6 @@ class Client:
                 break
             again_s = self._server.flow_control.retry_after_s(operation, self.user, namespace)
             yield self._clock.timeout(again_s)
+        connection.streams -= 1
+        connection.expires_s = clock._now + connection.idle_s
         return code

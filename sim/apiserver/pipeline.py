@@ -12,6 +12,7 @@ from sim.apiserver.admission.chain import Admission, NewPod
 from sim.apiserver.admission.resource_quota import QuotaEvaluator
 from sim.apiserver.authentication.union import Authentication
 from sim.apiserver.authorization.union import Authorization
+from sim.apiserver.connections import Connection, Connections
 from sim.apiserver.flow_control.catalog import TOO_MANY_REQUESTS
 from sim.apiserver.flow_control.fair_queuing import Request
 from sim.apiserver.identity import Identity
@@ -67,6 +68,7 @@ class ApiServer:
         self._log = log
         self.authentication = authentication
         self.authorization = authorization
+        self.connections = Connections(clock, spec.connections, spec.pki, cores)
         self._prices: dict[tuple[Operation, Identity], Price] = {}
         self.index = index
         self.lists = Lists(spec.lists, cores, storage, hub, index)
@@ -74,6 +76,10 @@ class ApiServer:
         put_quota = storage.of("resourcequotas").put
         evaluator = QuotaEvaluator(clock, spec.admission.quota, cores, put_quota, spec.quota_cpu_s, admission.quotas)
         self.admission = admission.of_server(evaluator)
+
+    def connect(self, user: Identity, processes: int = 1) -> Connection:
+        """The connection of a user's client; processes: so many alike ones behind one client."""
+        return self.connections.open(user, self.authentication.by_certificate(user), processes)
 
     def serve(
         self,

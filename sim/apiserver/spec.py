@@ -6,6 +6,7 @@ from typing import Annotated
 
 from sim.apiserver.authentication.spec import AuthenticationSpec
 from sim.apiserver.authorization.spec import AuthorizationSpec
+from sim.apiserver.connections import ConnectionsSpec
 from sim.apiserver.encoding import EncodingSpec
 from sim.apiserver.admission.spec import AdmissionSpec
 from sim.apiserver.flow_control.catalog import FLOW_CONTROLS, FlowControlSpec
@@ -61,6 +62,7 @@ class ApiServerSpec(Spec):
     lists: ListSpec = ListSpec()
     encoding: EncodingSpec = EncodingSpec()
     pki: PkiSpec = PkiSpec()
+    connections: ConnectionsSpec = ConnectionsSpec()
     authentication: AuthenticationSpec = AuthenticationSpec()
     authorization: AuthorizationSpec = AuthorizationSpec()
     admission: AdmissionSpec = AdmissionSpec()

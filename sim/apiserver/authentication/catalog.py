@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sim.apiserver.remote import Remote
     from sim.base.rand import Streams
     from sim.engine.clock import Clock
-    from sim.engine.machine import Machine
+    from sim.engine.cores import Cores
     from sim.etcd.router import EtcdRouter
 
 
@@ -33,7 +33,7 @@ class Place:
     """Where a method runs."""
 
     clock: Clock
-    machine: Machine
+    machine: Cores
     etcd: EtcdRouter
     pki: PkiSpec
     streams: Streams

@@ -40,11 +40,14 @@ class _Provider(Method):
             fetched: bool = yield self._fetch
             return fetched
         fetch = self._fetch = Event(self._clock)
-        answered = yield from self.remote.ask()
-        self._fetch = None
-        if answered:
-            self._fresh_until_s = self._clock._now + self._keys_s
-        fire(fetch, answered)
+        answered = False
+        try:
+            answered = yield from self.remote.ask()
+            if answered:
+                self._fresh_until_s = self._clock._now + self._keys_s
+        finally:  # also when the server dies over it
+            self._fetch = None
+            fire(fetch, answered)
         return answered
 
 

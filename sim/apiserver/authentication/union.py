@@ -87,6 +87,11 @@ class Authentication:
         """Of the remote servers that are asked."""
         return [method.remote.meter for method in self._methods.values() if method.remote is not None]
 
+    def by_certificate(self, user: Identity) -> bool:
+        """Whether the user proves itself by a client certificate."""
+        method = self._specs.get(self._spec.method_of(user))
+        return method is not None and not method.bearer
+
     def valid(self, user: Identity) -> bool:
         """Whether the user's credential is good now."""
         method = self._specs.get(self._spec.method_of(user))
@@ -142,13 +147,15 @@ class Authentication:
             shared: bool = yield self._under_way[user]
             return shared
         answer = self._under_way[user] = Event(self._place.clock)
-        accepted = yield from self._walk(user)
-        del self._under_way[user]
-        until_s = self._good_until_s if accepted else self._bad_until_s
-        until_s[user] = self._place.clock._now + (
-            self._spec.token_success_s if accepted else self._spec.token_failure_s
-        )
-        fire(answer, accepted)
+        accepted = False
+        try:
+            accepted = yield from self._walk(user)
+            until_s = self._good_until_s if accepted else self._bad_until_s
+            kept_s = self._spec.token_success_s if accepted else self._spec.token_failure_s
+            until_s[user] = self._place.clock._now + kept_s
+        finally:  # also when the server dies over it
+            del self._under_way[user]
+            fire(answer, accepted)
         return accepted
 
     def _walk(self, user: Identity) -> Generator[Event, Any, bool]:

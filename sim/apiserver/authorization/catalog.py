@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sim.apiserver.remote import Remote
     from sim.base.rand import Streams
     from sim.engine.clock import Clock
-    from sim.engine.machine import Machine
+    from sim.engine.cores import Cores
 
 
 class Opinion(Enum):
@@ -37,7 +37,7 @@ class Bench:
     """Where an authorizer runs, and what it knows of the cluster."""
 
     clock: Clock
-    machine: Machine
+    machine: Cores
     streams: Streams
     version: str
     """Of Kubernetes: "1.20"."""

@@ -40,6 +40,8 @@ class _Reviewer(Authorizer):
         user = asked.user.name
         allowed = user.startswith("system:") or self._bench.owners.get(asked.namespace) == user
         opinion = Opinion.ALLOW if allowed else Opinion.NONE
+        if asked.name is None:  # an object that the simulation does not name: taken to be another than the one before
+            return opinion
         self._answers[asked] = (clock._now + (spec.allowed_s if allowed else spec.denied_s), opinion)
         self._answers.move_to_end(asked)
         if len(self._answers) > spec.cache_entries:
