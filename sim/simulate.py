@@ -25,6 +25,7 @@ from sim.apiserver.authorization.catalog import Bench
 from sim.apiserver.authorization.union import Authorization
 from sim.apiserver.client import Client
 from sim.apiserver.identity import ANY_NODE
+from sim.apiserver.identity import MASTERS, identity
 from sim.apiserver.pipeline import ApiServer
 from sim.apiserver.request_log import RequestLog
 from sim.apiserver.storage import Storage
@@ -389,7 +390,10 @@ class Cluster:
             len(zones),
             ImageUse(pods, wanted, spec.images.gc_period_s).of_node,
         )
-        self.network = PodNetwork(clock, scenario.network, len(self.nodes), pods, scenario.base_dir)
+        ipam = Client(clock, self.api, identity("calico-cni", (MASTERS,)), None)
+        self.network = PodNetwork(
+            clock, scenario.network, len(self.nodes), pods, scenario.base_dir, lambda operation: ipam.send(operation, "")
+        )
         pool_runtimes = {name: pool.runtime for name, pool in scenario.nodes.all_pools.items() if pool.runtime is not None}
         self.kubelets = Kubelets(
             clock,

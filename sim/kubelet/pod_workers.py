@@ -140,6 +140,7 @@ class PodWorkers:
         if pod in self._finishing:
             return  # it has ended by itself; its final status is on its way
         self._doomed.add(pod)
+        self._network.give_up(pod)
         if (life := node.lives.get(pod)) is not None:
             life.take_down(DELETED)
         elif self.pods.ids["phase"][pod] == Phase.RUNNING:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from simpy.events import Event
 
 from sim.base.errors import Problems
-from sim.engine.clock import Clock
+from sim.engine.clock import Clock, fire
 from sim.network.addresses import CalicoBlocks, HostLocal, subnet_of
 from sim.network.cni.catalog import Addressing
 from sim.network.cni_config import NetworkConfiguration, read_configuration
+from sim.network.ipam_store import IpamStore, Send
 from sim.network.routes.spread import RouteSpread
 from sim.network.setup import Process
 from sim.network.spec import NetworkSpec
@@ -23,10 +27,13 @@ if TYPE_CHECKING:
 class PodNetwork:
     """Attaches and detaches the pods of all nodes.
 
-    base_dir: folder against which `cni_conf` is resolved. InputError when the spec does not fit the number of nodes.
+    base_dir: folder against which `cni_conf` is resolved. send: sends a request of the plug-in to the API server; None: it sends
+    none. InputError when the spec does not fit the number of nodes.
     """
 
-    def __init__(self, clock: Clock, spec: NetworkSpec, nodes: int, pods: PodTable, base_dir: str = ".") -> None:
+    def __init__(
+        self, clock: Clock, spec: NetworkSpec, nodes: int, pods: PodTable, base_dir: str = ".", send: Send | None = None
+    ) -> None:
         problems = Problems("network")
         spec.check("network", nodes, problems)
         problems.raise_if_any()
@@ -45,6 +52,14 @@ class PodNetwork:
                 getattr(cni, "max_blocks_per_host", 20),
                 getattr(cni, "strict_affinity", False),
             )
+        self.store = None
+        """Calico's datastore."""
+        if self._blocks is not None and send is not None and getattr(cni, "datastore_requests", False):
+            self.store = IpamStore(send)
+        self._waiting: dict[int, Event] = {}
+        """Pods that wait for an address."""
+        self._never_attached: set[int] = set()
+        """Pods that were deleted meanwhile."""
         self._host_local: dict[int, HostLocal] = {}
         self._lent: dict[int, int] = {}
         """Borrowed addresses by pod."""
@@ -59,15 +74,40 @@ class PodNetwork:
         if self._spec.cni.features.addressing is not Addressing.HOST:
             while (given := self._allocate(node.index, pod)) is None:
                 self.exhausted += 1
-                yield self._clock.timeout(self._spec.retry_s)
+                if (yield from self._wait(pod)):
+                    self._never_attached.add(pod)
+                    return
             new_route = given
+            if self.store is not None:
+                yield from self.store.assign(new_block=new_route and self._aggregate and pod not in self._lent)
         yield from self._spec.cni.add(node)
         if self._conf is not None and self._conf.chained:
             yield node.machine.work(len(self._conf.chained) * self._spec.cni.setup_cpu_s)
         self.spread.pod_attached(pod, node.index, node.ports, new_route)
 
+    def give_up(self, pod: int) -> None:
+        """The pod is deleted: if it waits for an address, it stops."""
+        if (waiting := self._waiting.pop(pod, None)) is not None:
+            fire(waiting, True)
+
+    def _wait(self, pod: int) -> Generator[Event, Any, bool]:
+        """Until the next try; ends with true when the pod gives up."""
+        self._waiting[pod] = waiting = Event(self._clock)
+
+        def ring(_: object) -> None:
+            if self._waiting.get(pod) is waiting:
+                del self._waiting[pod]
+                fire(waiting, False)
+
+        self._clock.at(self._spec.retry_s, ring)
+        given_up: bool = yield waiting
+        return given_up
+
     def detach(self, node: Node, pod: int) -> Process:
         """Take the pod's network down and give its address back."""
+        if pod in self._never_attached:
+            self._never_attached.remove(pod)
+            return
         yield from self._spec.cni.delete(node)
         address = self._pods.ids["address"][pod]
         if address < 0:
@@ -80,6 +120,8 @@ class PodNetwork:
         emptied = self._blocks.release(address + int(self._blocks.pool.network_address))
         if emptied or self._lent.pop(pod, 0) or not self._aggregate:
             self.spread.route_withdrawn(node.index)
+        if self.store is not None:
+            yield from self.store.release(emptied)
 
     def _allocate(self, node: int, pod: int) -> bool | None:
         """Whether the pod needs a new route; None when there is no address."""

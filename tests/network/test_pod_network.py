@@ -197,3 +197,67 @@ def test_reachable_columns_of_a_run(name):
     known = order[~np.isnan(order).any(axis=1)]
     assert len(known) > 50
     assert np.all(np.diff(known, axis=1) >= 0)
+
+
+def test_a_pod_deleted_while_it_waits_for_an_address_stops_waiting():
+    """One address a node: the second pod waits; deleted at 3 s, it is done at 3 s and leaves nothing behind."""
+    bed = Bed({"cni": {"type": "bridge", **QUIET}, "pod_range": "10.0.0.0/24", "node_prefix": 30, "retry_s": 10})
+    bed.attach(0)
+    ended: list[float] = []
+
+    def second():
+        yield from bed.network.attach(bed.nodes[0], 1)
+        ended.append(bed.clock.now)
+        yield from bed.network.detach(bed.nodes[0], 1)
+
+    bed.clock.start(second())
+    bed.clock.at(3.0, lambda _: bed.network.give_up(1))
+    bed.clock.run_until(30)
+    assert ended == [3.0]
+    assert bed.network.exhausted == 1
+    assert bed.nodes[0].ports == 1
+    assert np.isnan(bed.column("reachable_all_s")[1])
+
+
+def test_calico_s_ipam_asks_the_api_for_each_address_and_each_block():
+    """A claim is three writes, an address two, its return two, and two more when that empties the block."""
+    asked: list[str] = []
+
+    def send(operation):
+        asked.append(f"{operation.verb} {operation.resource}")
+        yield bed.clock.timeout(0.01)
+        return 200
+
+    bed = Bed({"cni": "calico-bgp"})
+    bed.network = PodNetwork(bed.clock, bed.spec, 1, bed.pods, send=send)
+    bed.attach(0)
+    bed.clock.run_until(5)
+    claim, address = (
+        ["POST blockaffinities", "POST ipamblocks", "PUT blockaffinities"],
+        ["POST ipamhandles", "PUT ipamblocks"],
+    )
+    assert asked == [*claim, *address]
+    assert bed.column("reachable_all_s")[0] > 0.05
+    bed.attach(1)
+    bed.clock.run_until(10)
+    assert asked[5:] == address
+    asked.clear()
+    for pod in (0, 1):
+        bed.clock.start(bed.network.detach(bed.nodes[0], pod))
+        bed.clock.run_until(20 + pod * 10)
+    back = ["PUT ipamblocks", "DELETE ipamhandles"]
+    assert asked == [*back, *back, "DELETE ipamblocks", "DELETE blockaffinities"]
+
+
+def test_ipam_s_requests_and_routes_are_counted_in_a_result():
+    small = {"nodes.count": 20, "horizon_s": 20, "network.cni": "calico-bgp"}
+    with_store = simulate(Scenario.load("quick", small)).record
+    kinds = {kind.resource for kind in with_store.request_kinds}
+    assert {"ipamhandles", "ipamblocks", "blockaffinities"} <= kinds
+    assert {kind.code for kind in with_store.request_kinds if kind.resource == "ipamhandles"} <= {200, 201}
+    assert with_store.counters["routes_announced"] > 0
+    assert with_store.counters["route_batches"] == 0  # a full mesh: every node tells all others itself
+    without = simulate(
+        Scenario.load("quick", {**small, "network.cni": {"type": "calico-bgp", "datastore_requests": False}})
+    ).record
+    assert "ipamhandles" not in {kind.resource for kind in without.request_kinds}

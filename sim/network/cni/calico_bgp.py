@@ -26,6 +26,12 @@ class Calico(RoutedCni):
         source="Calico, BGPConfiguration: blocks are aggregated",
     )
 
+    datastore_requests: bool = param(
+        True,
+        "blocks, affinities and handles are objects of the API: each address costs two writes, each block three more",
+        source="Calico, libcalico-go ipam with the Kubernetes datastore",
+    )
+
     def tables(self, shape: Shape) -> TableSizes:
         """Blocks of all nodes (or /32s), the node's own pods, and Felix's chains; sets hold what policies select."""
         block = 1 << (32 - self.block_prefix)
