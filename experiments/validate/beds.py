@@ -99,7 +99,8 @@ def _forget() -> None:
         known.cache_clear()
 
 
-def _preset(calibration: str) -> dict[str, Any]:
+def preset(calibration: str) -> dict[str, Any]:
+    """What a calibration sets."""
     values = read_values(preset_files()[calibration], calibration)
     return with_values(values, _trials[calibration][0]) if calibration in _trials else values
 
@@ -114,14 +115,14 @@ def bed(calibration: str) -> BedSpec:
 @cache
 def calibrated(calibration: str) -> tuple[EtcdSpec, Distribution, int]:
     """Of a calibration: etcd, its disk, and the machine's cores."""
-    values = _preset(calibration)
+    values = preset(calibration)
     machine = MachineSpec.model_validate(values["machines"]["control-plane"])
     return EtcdSpec.model_validate(values["etcd"]), machine.fsync_s, machine.cores
 
 
 @cache
 def _layers(calibration: str) -> dict[str, Any]:
-    return merge(_preset(calibration), read_values(FOLDER / f"{CLUSTER}.yaml", CLUSTER))
+    return merge(preset(calibration), read_values(FOLDER / f"{CLUSTER}.yaml", CLUSTER))
 
 
 def cluster(calibration: str, values: Mapping[str, Any] | None = None) -> Scenario:

@@ -18,10 +18,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import yaml
 
 from experiments.validate import api_requests, beds, life_cycle
 from experiments.validate.judge import Row
 from experiments.validate.truth import Truth, find
+from sim.scenario_file import with_values
 
 CLIENT_HANDLING_S = 40e-6
 """A client's own work for one request, etcd's gRPC client in the quieter series; scaled with the series."""
@@ -30,6 +32,7 @@ SPEED = {"measured-1.20-2core": 1.0, "measured-1.20-2core-noisy": 1.4}
 SLEEPS = 4
 """Of a GET on its way: the client once, the API server twice, etcd once."""
 ROUNDS = 10
+SMALLEST = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +48,12 @@ class Fit:
     start: float
 
 
-def _micro(op: str, quota: bool = False) -> Callable[[Row], bool]:
+def _micro(op: str, quota: bool = False, objects: int = 0, protobuf: bool = False) -> Callable[[Row], bool]:
     def fits(row: Row) -> bool:
         setup = row.setup
         return (isinstance(setup, api_requests.Setup) and (setup.op, setup.clients, setup.quota) == (op, 1, quota)
-                and setup.auth == "cert" and not setup.role_bindings and not setup.cluster_role_bindings)
+                and setup.auth == "cert" and not setup.role_bindings and not setup.cluster_role_bindings
+                and setup.protobuf == protobuf and objects in (0, setup.objects))
 
     return fits
 
@@ -59,11 +63,24 @@ def _pods(row: Row) -> bool:
 
 
 API, ETCD, CLIENT, MANAGER = (f"{name} CPU a request" for name in ("API server", "etcd", "client", "controller manager"))
+FIRST = "measured-1.20-2core-noisy"
+OF_LISTS = (
+    "apiserver.list_cpu_s", *(f"apiserver.encoding.{name}_byte_cpu_s" for name in ("encode_json", "encode_protobuf", "decode_protobuf")))
+"""Costs of LISTs, each from a row of the first series. The second has one such row, which says how much cheaper all of them are."""
+LISTS = "lists"
+"""That factor."""
 PROGRAMS = "machines.control-plane.programs."
 FITS = (
     Fit("apiserver.get_cpu_s", _micro("get"), API, 1.0, 4e-4),
-    Fit("etcd.wake_cpu_s", _micro("get"), ETCD, 1.0, 1.5e-4),
+    Fit("bed:overlay.etcd.wake_cpu_s", _micro("get"), ETCD, 1.0, 1.5e-4),
     Fit("bed:api_client.request_cpu_s", _micro("get"), CLIENT, 1.0, 4e-5),
+    Fit("apiserver.encoding.encode_json_byte_cpu_s", _micro("listrv0", objects=1000), API, 2e6, 1.2e-8),
+    Fit("apiserver.encoding.encode_protobuf_byte_cpu_s", _micro("listrv0", objects=1000, protobuf=True), API, 1.2e6, 8e-9),
+    Fit("apiserver.encoding.decode_protobuf_byte_cpu_s", _micro("list", objects=1000), API, 1.2e6, 1.4e-8),
+    Fit(LISTS, _micro("list", objects=1000), API, 0.05, 1.0),
+    Fit("apiserver.list_cpu_s", _micro("list", objects=100), API, 1.0, 3e-3),
+    Fit("bed:overlay.etcd.range_byte_cpu_s", _micro("list", objects=1000), ETCD, 1.2e6, 4e-9),
+    Fit("bed:api_client.byte_cpu_s", _micro("list", objects=1000), CLIENT, 1.9e6, 1e-9),
     Fit("apiserver.patch_cpu_s", _micro("patchstatus"), API, 1.0, 1.5e-3),
     Fit("bed:controllers.event_cpu_s", _micro("patchstatus"), MANAGER, 1.0, 2e-4),
     Fit("apiserver.create_cpu_s", _micro("post"), API, 1.0, 1e-3),
@@ -71,7 +88,7 @@ FITS = (
     Fit("apiserver.delete_cpu_s", _pods, "API server CPU a pod, deleting", 2.0, 1.5e-3),
     Fit("scheduler.bind_cpu_s", _pods, "scheduler CPU a pod, creating", 1.0, 2e-3),
     Fit("bed:scheduler.event_cpu_s", _pods, "scheduler CPU a pod, deleting", 3.0, 2e-4),
-    Fit("kubelet.sync_cpu_s", _pods, "hollow nodes CPU a pod, creating", 1.0, 1.5e-2),
+    Fit("bed:overlay.kubelet.sync_cpu_s", _pods, "hollow nodes CPU a pod, creating", 1.0, 1.5e-2),
     Fit("bed:hollow.teardown_cpu_s", _pods, "hollow nodes CPU a pod, deleting", 1.0, 1.4e-2),
     Fit("bed:hollow.idle_cpu_s", _pods, "hollow nodes cores, idle", 50.0, 3e-3),
     Fit("bed:idle_cores.kube-apiserver", _pods, "API server cores, idle", 1.0, 0.02),
@@ -94,9 +111,10 @@ def fit(truth: Truth, seconds: float = 4.0) -> dict[str, float]:
     """Values by path, `ROUNDS` times corrected by what each one's figure is off."""
     name = truth.calibration
     rows = [row for row in (*api_requests.rows(truth), *life_cycle.rows(truth)) if row.calibrates]
-    fits = [(one, row) for one in FITS for row in rows[:] if one.row(row)]
+    skipped = {LISTS} if any(_micro("listrv0")(row) for row in rows) else set(OF_LISTS)
+    fits = [(one, row) for one in FITS if one.path not in skipped for row in rows if one.row(row)]
     wake_s, spin_s = sleeping(truth)
-    fixed = {f"{PROGRAMS}wake_cpu_s": wake_s, f"{PROGRAMS}spin_s": spin_s, "etcd.spin_s": spin_s,
+    fixed = {f"{PROGRAMS}wake_cpu_s": wake_s, f"{PROGRAMS}spin_s": spin_s, "bed:overlay.etcd.spin_s": spin_s,
              "bed:api_client.wake_cpu_s": wake_s, "bed:api_client.spin_s": spin_s,
              "bed:life_cycle_client.wake_cpu_s": wake_s, "bed:life_cycle_client.spin_s": spin_s}
     values = {one.path: one.start for one, _ in fits}
@@ -108,13 +126,23 @@ def fit(truth: Truth, seconds: float = 4.0) -> dict[str, float]:
             seen = {id(row): _replay(row, name, seconds) for row in {id(row): row for _, row in fits}.values()}
         for one, row in fits:
             measured = float(np.mean(row.measured[one.metric]))
-            values[one.path] = max(1e-6, values[one.path] + (measured - seen[id(row)][one.metric]) / one.per_unit * 0.7)
+            values[one.path] = max(SMALLEST, values[one.path] + (measured - seen[id(row)][one.metric]) / one.per_unit * 0.7)
     return _with_followers({**fixed, **values})
 
 
 def _with_followers(values: dict[str, float]) -> dict[str, float]:
-    """A binding is taken to cost what a POST does."""
-    return {**values, "apiserver.bind_cpu_s": values["apiserver.create_cpu_s"]}
+    """What follows from values that were found: a binding costs what a POST does; what the second series has no rows for changes
+    between the series as what it has rows for."""
+    create_s = values["apiserver.create_cpu_s"]
+    found = {path: value for path, value in values.items() if path != LISTS}
+    found["apiserver.bind_cpu_s"] = create_s
+    if LISTS in values:
+        first = beds.preset(FIRST)["apiserver"]
+        for path in OF_LISTS:
+            at_first = first["list_cpu_s"] if path == OF_LISTS[0] else first["encoding"][path.rsplit(".", 1)[1]]
+            found[path] = at_first * values[LISTS]
+        found["apiserver.quota_cpu_s"] = first["quota_cpu_s"] * create_s / first["create_cpu_s"]
+    return found
 
 
 def _replay(row: Row, calibration: str, seconds: float) -> dict[str, float]:
@@ -126,13 +154,16 @@ def _replay(row: Row, calibration: str, seconds: float) -> dict[str, float]:
 
 
 def main() -> None:
-    """Print the values of one calibration, or of all."""
+    """Find the values of one calibration, or of all, and print them as YAML: those of the preset, then those of the test bed."""
     names = sys.argv[1:] or list(SPEED)
     for name in names:
         (truth,) = find(None, [name])
-        print(name)
-        for path, value in fit(truth).items():
-            print(f"  {path}: {value:.4g}")
+        values = {path: float(f"{value:.4g}") for path, value in fit(truth).items()}
+        preset = {path: value for path, value in values.items() if not path.startswith("bed:")}
+        bed = {path.removeprefix("bed:"): value for path, value in values.items() if path.startswith("bed:")}
+        for title, part in ((f"sim/presets/calibrations/{name}.yaml", preset), (f"test_beds/{name}.yaml", bed)):
+            print(f"# {title}")
+            print(yaml.safe_dump(with_values({}, part), sort_keys=False))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from simpy.events import Event
 from experiments.validate import api_requests, beds
 from experiments.validate.judge import EXACT, MIDDLE, Metric, Outcome, Row, latencies, latencies_of, latency_metrics
 from experiments.validate.truth import Truth
+from sim.apiserver.request import PATCH_POD_STATUS
 
 FAMILY = "watch fan-out"
 FILE = api_requests.FILE
@@ -100,13 +101,13 @@ def replay(setup: Setup, calibration: str, seconds: float, seed: int) -> Outcome
 
     for watcher in range(setup.watchers):
         bench.cluster.watch.watch("bench", f"watcher-{watcher}", {"changed": hear})
-    connection = bench.connect(api_requests.user_of(row.op))
+    connection = bench.connect(api_requests.user_of(row))
 
     def patch() -> Generator[Event, Any, None]:
         number = len(sent_s)
         sent_s.append(clock._now)
         yield bench.client.work(bed.api_client.request_cpu_s)
-        yield from api_requests.patch_status(connection)
+        yield from connection.send(PATCH_POD_STATUS, api_requests.NAMESPACE)
         patch_s.append(clock._now - sent_s[number])
         bench.cluster.watch.publish("bench", "changed", number)
 
