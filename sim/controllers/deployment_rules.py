@@ -52,7 +52,11 @@ def old_sets_replicas(desired: int, unavailable: int, new: SetSize, olds: Sequen
     for place, old in enumerate(olds):
         if cleaned >= may_go:
             break
-        gone = min(may_go - cleaned, max(0, sizes[place] - old.available))
+        if old.replicas == 0:
+            continue
+        if old.available > old.replicas:  # its status is older than its size: nothing more until it is written
+            return sizes
+        gone = min(may_go - cleaned, old.replicas - old.available)
         sizes[place] -= gone
         cleaned += gone
     spare = new.available + sum(old.available for old in olds) - least_available

@@ -160,24 +160,25 @@ class ControllerManager:
         )
         own = client("pod-garbage-collector")
         self.pod_gc = PodGarbageCollector(clock, spec, own, namespace_of, self._ended_pod_removed)
-        self._by_kind: dict[AppKind, AppController] = {AppKind.SERVICE: self.deployments, AppKind.JOB: self.jobs}
+        self.by_kind: dict[AppKind, AppController] = {AppKind.SERVICE: self.deployments, AppKind.JOB: self.jobs}
+        """The controllers that this load has work for."""
         kinds = {AppKind(kind) for kind in set(load.app_kind.tolist())}
         if AppKind.STATEFUL_SET in kinds:
             own = client("statefulset-controller")
-            self._by_kind[AppKind.STATEFUL_SET] = StatefulSetController(
+            self.by_kind[AppKind.STATEFUL_SET] = StatefulSetController(
                 clock, spec, machine, own, applications, pods, pod_control, self.garbage
             )
         if AppKind.DAEMON_SET in kinds:
             own = client("daemon-set-controller")
-            self._by_kind[AppKind.DAEMON_SET] = DaemonSetController(
+            self.by_kind[AppKind.DAEMON_SET] = DaemonSetController(
                 clock, spec, machine, own, applications, pods, pod_control, self.garbage, nodes, daemon_specs
             )
         if AppKind.CRON_JOB in kinds:
             own = client("cronjob-controller")
-            self._by_kind[AppKind.CRON_JOB] = CronJobController(
+            self.by_kind[AppKind.CRON_JOB] = CronJobController(
                 clock, spec, machine, own, applications, self.jobs, self.garbage
             )
-        for kind, controller in self._by_kind.items():
+        for kind, controller in self.by_kind.items():
             on = {
                 "created": controller.app_created,
                 "changed": controller.app_changed,
@@ -198,7 +199,7 @@ class ControllerManager:
     @property
     def queues(self) -> list[WorkQueue[Any]]:
         """The controllers' work queues."""
-        return [self.replicasets.queue, self.garbage.queue, *(each.queue for each in self._by_kind.values())]
+        return [self.replicasets.queue, self.garbage.queue, *(each.queue for each in self.by_kind.values())]
 
     def meters(self) -> list[Meter]:
         """How busy the workers of each controller are."""
@@ -227,7 +228,7 @@ class ControllerManager:
             return
         for queue in self.queues:
             queue.open = True
-        for controller in (self.replicasets, self.garbage, *self._by_kind.values()):
+        for controller in (self.replicasets, self.garbage, *self.by_kind.values()):
             controller.resync()
 
     # --- what is stored; it reaches the controllers through their watches

@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sim.controllers.cron_schedule import parse_schedule
 from sim.controllers.deployment_rules import SetSize, fence_posts, new_set_replicas, old_sets_replicas, proportional
 from sim.controllers.replicaset_rules import Candidate, deletion_order
+from sim.controllers.stateful_set_rules import OrdinalState, next_steps
 
 
 @pytest.mark.parametrize(
@@ -44,6 +46,12 @@ def test_unhealthy_old_pods_go_first():
     assert old_sets_replicas(10, 2, SetSize(3, 0), [SetSize(10, 6)]) == [8]
     # 13 - 5 - 3 = 5 may go: the 4 unhealthy ones of the oldest set; then 2 + 4 available, 5 needed: one more of the oldest
     assert old_sets_replicas(10, 5, SetSize(3, 0), [SetSize(6, 2), SetSize(4, 4)]) == [1, 4]
+
+
+def test_a_status_older_than_the_size_stops_the_update():
+    """5 wanted, 7 said to be available: the pods that went are still counted, so none may go on that account."""
+    assert old_sets_replicas(10, 2, SetSize(8, 5), [SetSize(5, 7)]) == [5]
+    assert old_sets_replicas(10, 2, SetSize(8, 5), [SetSize(5, 5)]) == [3]
 
 
 def test_scaling_in_the_middle_of_an_update_is_proportional():
@@ -111,3 +119,84 @@ def test_ages_by_their_logarithm():
     pods = [Candidate(0, 1, True, 10.0, 0.0), Candidate(1, 2, True, 20.0, 0.0), Candidate(2, 3, True, 95.0, 0.0)]
     assert deletion_order(pods, 100.0) == [2, 1, 0]
     assert deletion_order(pods, 100.0, by_logarithm=True) == [2, 0, 1]
+
+
+NONE, STARTING, READY = OrdinalState(False), OrdinalState(True), OrdinalState(True, ready=True)
+ENDING, OLD = OrdinalState(True, ready=True, terminating=True), OrdinalState(True, ready=True, updated=False)
+
+
+@pytest.mark.parametrize(
+    ("ordinals", "replicas", "options", "expected"),
+    [
+        ([], 3, {}, ([0], [])),
+        ([STARTING], 3, {}, ([], [])),  # 1 waits for 0
+        ([READY], 3, {}, ([1], [])),
+        ([], 3, {"parallel": True}, ([0, 1, 2], [])),
+        ([READY, NONE, READY], 3, {}, ([1], [])),
+        ([READY, ENDING, READY], 3, {}, ([], [])),  # its object is still there
+        ([READY, READY, READY], 1, {}, ([], [2])),  # the last goes first, alone
+        ([READY, READY, ENDING], 1, {}, ([], [])),
+        ([READY, READY, READY], 1, {"parallel": True}, ([], [2, 1])),
+        ([READY, READY, STARTING], 1, {}, ([], [2])),  # the first that is not healthy may go
+        ([OLD, OLD, OLD], 3, {}, ([], [2])),
+        ([OLD, OLD, READY], 3, {}, ([], [1])),
+        ([OLD, OLD, STARTING], 3, {}, ([], [])),  # not before the new one is ready
+        ([OLD, OLD, STARTING], 3, {"parallel": True}, ([], [])),
+        ([OLD, OLD, READY], 3, {"partition": 2}, ([], [])),
+        ([OLD, OLD, OLD], 3, {"on_delete": True}, ([], [])),
+    ],
+)
+def test_a_stateful_sets_next_steps(ordinals, replicas, options, expected):
+    assert next_steps(ordinals, replicas, **options) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "after_s", "expected_s"),
+    [
+        ("* * * * *", 0.0, 60),
+        ("* * * * *", 59.9, 60),
+        ("*/15 * * * *", 900.0, 1800),
+        ("5,35 * * * *", 301.0, 2100),
+        ("0 2 * * *", 0.0, 7200),
+        ("@daily", 1.0, 86_400),
+        ("30 6 * * fri", 0.0, 4 * 86_400 + 6.5 * 3600),  # time 0 is a Monday
+        ("0 0 1 feb *", 0.0, 31 * 86_400),
+        ("0 0 13 * 5", 0.0, 4 * 86_400),  # both days restricted: Friday the 5th comes before the 13th
+        ("10-20/5 1 * * *", 3600 + 600, 3600 + 900),
+        ("0 12 * * 7", 0.0, 6 * 86_400 + 43_200),  # 7 is Sunday too
+    ],
+)
+def test_the_next_time_of_a_schedule(text, after_s, expected_s):
+    assert parse_schedule(text).next_after(after_s) == expected_s
+
+
+def test_a_schedule_that_never_comes():
+    assert parse_schedule("0 0 30 2 *").next_after(0.0) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("* * * *", "needs five fields"),
+        ("60 * * * *", "minute 60 must be from 0 to 59"),
+        ("* * * * mo", "day of week 'mo' is no number"),
+        ("9-3 * * * *", "minute '9-3' ends before it begins"),
+        ("*/0 * * * *", "minute 0 must be from 1"),
+    ],
+)
+def test_a_bad_schedule_says_what_is_wrong(text, says):
+    with pytest.raises(ValueError, match=says):
+        parse_schedule(text)
+
+
+@given(
+    minutes=st.sets(st.integers(0, 59), min_size=1, max_size=4),
+    hours=st.sets(st.integers(0, 23), min_size=1, max_size=3),
+    after_s=st.integers(0, 5 * 86_400),
+)
+def test_the_next_time_against_a_look_at_every_minute(minutes, hours, after_s):
+    text = f"{','.join(map(str, minutes))} {','.join(map(str, hours))} * * *"
+    at = after_s // 60 + 1
+    while at % 60 not in minutes or at // 60 % 24 not in hours:
+        at += 1
+    assert parse_schedule(text).next_after(float(after_s)) == at * 60
