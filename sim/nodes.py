@@ -10,9 +10,11 @@ from pydantic import AfterValidator, field_validator
 
 from sim.base.errors import Problems
 from sim.base.fields import Named, QuantityText
+from sim.base.rand import Dist, Distribution, Lognormal
 from sim.base.spec import Choice, Spec, param
 from sim.base.units import parse_amount, parse_quantity
 from sim.kubelet.runtimes import RUNTIMES, RuntimeSpec
+from sim.node_lifecycle.spec import DrainSpec, JoinSpec
 from sim.state.names import dns_label_fault, is_native_resource, label_key_fault, label_value_fault
 from sim.state.objects import NodeSpec, Taint, pairs, quantities
 
@@ -66,6 +68,19 @@ class PoolSpec(Spec):
     )
     zones: tuple[LabelValue, ...] = param(("zone-1",), "zones that the nodes are put in by turns", min_length=1)
     region: LabelValue = param("region-1", "the zones' region")
+    minimum: int = param(0, "nodes that the autoscaler leaves", ge=0, le=1_000_000)
+    maximum: int | None = param(
+        None, "nodes that the autoscaler may grow it to; null: it neither grows nor shrinks", ge=1, le=1_000_000
+    )
+    boot_s: Dist = param(
+        Lognormal(median=45.0, sigma=0.3, maximum=600.0),
+        "from a machine's order until its kubelet runs",
+        unverified=True,
+    )
+    join_at_s: float | None = param(
+        None, "its nodes are not there at the beginning but ordered at this time; null: they are there", ge=0, le=1e9
+    )
+    join_over_s: float = param(0.0, "they are ordered one after the other over so long", ge=0, le=1e9)
     labels: dict[LabelKey, LabelValue] = param({}, "further labels of each node")
     taints: tuple[TaintSpec, ...] = param((), "taints of each node, as a v1 Node says them")
 
@@ -93,6 +108,9 @@ class PoolSpec(Spec):
         return self.cores if self.cores is not None else self.amounts["cpu"] / 1000
 
 
+DEFAULT_BOOT: Distribution = PoolSpec.model_fields["boot_s"].default
+
+
 @dataclass(frozen=True, slots=True)
 class ClusterNode:
     """One node of the simulated cluster."""
@@ -102,6 +120,8 @@ class ClusterNode:
     zone: str
     cores: float
     """Processor cores that kubelet, runtime and image pulls share."""
+    boot_s: Distribution = DEFAULT_BOOT
+    """From its machine's order until its kubelet runs."""
 
 
 class NodesSpec(Spec):
@@ -115,6 +135,8 @@ class NodesSpec(Spec):
         le=1_000_000,
     )
     pools: Named[PoolSpec] = param({}, "pools by name; none: one pool, `general`, of the default shape")
+    join: JoinSpec = JoinSpec()
+    drain: DrainSpec = DrainSpec()
     zone_labels: tuple[LabelKey, ...] = param(
         ("topology.kubernetes.io/zone",),
         "labels that carry a node's zone",
@@ -152,8 +174,23 @@ class NodesSpec(Spec):
             self._node(name, pool, index)
             for name, count in self.pool_counts().items()
             for pool in (self.all_pools[name],)
+            if pool.join_at_s is None
             for index in range(count)
         )
+
+    def later(self) -> tuple[ClusterNode, ...]:
+        """Every node that may join during the run: those of pools with a `join_at_s`, and what pools with a `maximum` may grow by."""
+        counts = self.pool_counts()
+        return tuple(
+            self._node(name, pool, index)
+            for name, pool in self.all_pools.items()
+            for index in range(0 if pool.join_at_s is not None else counts[name], max(counts[name], pool.maximum or 0))
+        )
+
+    @property
+    def most(self) -> int:
+        """Nodes that there may be in all."""
+        return sum(max(count, self.all_pools[name].maximum or 0) for name, count in self.pool_counts().items())
 
     def _recorded(self, node: NodeSpec) -> ClusterNode:
         labels = dict(node.labels)
@@ -171,7 +208,7 @@ class NodesSpec(Spec):
         }
         taints = tuple(Taint(taint.key, taint.value, taint.effect) for taint in pool.taints)
         spec = NodeSpec(name, pairs(labels), taints, allocatable=quantities(pool.amounts))
-        return ClusterNode(spec, pool_name, zone, pool.node_cores)
+        return ClusterNode(spec, pool_name, zone, pool.node_cores, pool.boot_s)
 
     def check(self, path: str, problems: Problems) -> None:
         """Add what does not go together."""
@@ -198,6 +235,12 @@ class NodesSpec(Spec):
                 "make a cluster of 0 nodes",
                 "give a pool a count of at least 1",
             )
-        for name in self.pools:
+        counts = self.pool_counts()
+        if all(pool.join_at_s is not None for pool in self.all_pools.values()):
+            problems.add(f"{path}.pools", list(self.pools), "all join later", "a cluster begins with at least one node")
+        for name, pool in self.pools.items():
+            if pool.maximum is not None and not pool.minimum <= counts[name] <= pool.maximum:
+                rule = f"does not go with the pool's nodes ({counts[name]}), which lie between its minimum ({pool.minimum}) and it"
+                problems.add(f"{path}.pools.{name}.maximum", pool.maximum, rule)
             if fault := dns_label_fault(name):
                 problems.add(f"{path}.pools", name, fault, "the pool's name begins its nodes' names")

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Self
 import numpy as np
 from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 
-from sim.apiserver.identity import COMPONENTS
+from sim.apiserver.identity import COMPONENTS, identity
 from sim.apiserver.spec import ApiServerSpec
 from sim.base.errors import Problems, near_miss
 from sim.base.fields import Named
@@ -35,6 +35,7 @@ from sim.kubelet.runtime_class import RuntimeClassSpec
 from sim.kubelet.runtimes import RUNTIMES, RuntimeSpec
 from sim.kubelet.spec import KubeletSpec
 from sim.network.spec import NetworkSpec
+from sim.node_lifecycle.spec import AutoscalerSpec
 from sim.nodes import NodesSpec
 from sim.scenario_file import (
     Origin,
@@ -85,6 +86,7 @@ class Scenario(Spec):
         None, "what arrives; null: a cluster alone, whose load is given to `simulate`"
     )
 
+    autoscaler: AutoscalerSpec | None = param(None, "the cluster autoscaler; null: nodes are as many as there are")
     faults: tuple[Annotated[FaultSpec, Choice(FAULTS)], ...] = param((), "what breaks, when, and for how long")
 
     _origin: Origin = PrivateAttr(default_factory=Origin)
@@ -282,7 +284,7 @@ def _check_images(scenario: Scenario, problems: Problems) -> None:
 
 
 def _check_network(scenario: Scenario, problems: Problems) -> None:
-    scenario.network.check("network", sum(scenario.nodes.pool_counts().values()), problems)
+    scenario.network.check("network", scenario.nodes.most, problems)
 
 
 def _check_api_server(scenario: Scenario, problems: Problems) -> None:
@@ -293,10 +295,21 @@ def _check_api_server(scenario: Scenario, problems: Problems) -> None:
     spec.authorization.check("apiserver.authorization", problems)
 
 
+def _check_autoscaler(scenario: Scenario, problems: Problems) -> None:
+    pools = scenario.nodes.all_pools
+    if scenario.autoscaler is not None and not any(pool.maximum is not None for pool in pools.values()):
+        problems.add("autoscaler", "given", "has no pool to grow or shrink", "give a pool a maximum")
+    for name, pool in pools.items():
+        if scenario.autoscaler is None and pool.maximum is not None:
+            problems.add(f"nodes.pools.{name}.maximum", pool.maximum, "needs an autoscaler", "add `autoscaler: {}`")
+
+
 def _check_faults(scenario: Scenario, problems: Problems) -> None:
     groups = {MAIN: len(scenario.etcd.machines), **{name: len(group.machines) for name, group in scenario.etcd.groups.items()}}
-    users = (*COMPONENTS, *scenario.tenants.names()) if scenario.faults else ()
-    targets = Targets(groups, scenario.scheduler.replicas, users)
+    names = (*COMPONENTS, *scenario.tenants.names()) if scenario.faults else ()
+    users = {name: scenario.apiserver.authentication.by_certificate(identity(name)) for name in names}
+    zones = {node.spec.name: node.zone for node in scenario.nodes.build()} if scenario.faults else {}
+    targets = Targets(groups, scenario.scheduler.replicas, users, zones)
     for number, fault in enumerate(scenario.faults):
         fault.check(f"faults[{number}]", targets, problems)
 
@@ -310,7 +323,8 @@ _CHECKS: tuple[tuple[tuple[str, ...], Callable[[Scenario, Problems], None]], ...
     (("images", "registry"), _check_images),
     (("network", "nodes"), _check_network),
     (("apiserver", "tenants"), _check_api_server),
-    (("faults", "etcd", "scheduler", "tenants"), _check_faults),
+    (("autoscaler", "nodes"), _check_autoscaler),
+    (("faults", "etcd", "scheduler", "tenants", "apiserver"), _check_faults),
 )
 """(sections that a check reads, check): a check is left out when one of its sections cannot be read."""
 

@@ -24,8 +24,7 @@ from sim.apiserver.authentication.union import Authentication, Credentials
 from sim.apiserver.authorization.catalog import Bench
 from sim.apiserver.authorization.union import Authorization
 from sim.apiserver.client import Client
-from sim.apiserver.identity import ANY_NODE
-from sim.apiserver.identity import MASTERS, identity
+from sim.apiserver.identity import ANY_NODE, MASTERS, Identity, identity
 from sim.apiserver.pipeline import ApiServer
 from sim.apiserver.request_log import RequestLog
 from sim.apiserver.storage import Storage
@@ -46,6 +45,7 @@ from sim.engine.sampler import MeterSampler
 from sim.engine.token_bucket import TokenBucket
 from sim.etcd.router import MAIN, EtcdRouter, etcd_groups
 from sim.faults.catalog import Struck
+from sim.faults.node_crash import NodeFaultSpec
 from sim.faults.schedule import Faults
 from sim.images.layers import build_images
 from sim.images.service import ImageService
@@ -55,10 +55,16 @@ from sim.invariants import check_invariants
 from sim.kubelet.plan import plan_of
 from sim.kubelet.pod_workers import PodWorkers
 from sim.kubelet.runtime_class import runtime_of, with_runtime_classes
+from sim.kubelet.reboot import Reboots
 from sim.kubelet.status_manager import StatusManager
 from sim.kubelet.sync_loop import Kubelets
 from sim.network.fabric import build_fabric
 from sim.network.pod_network import PodNetwork
+from sim.node_lifecycle.autoscaler import Autoscaler
+from sim.node_lifecycle.drain import Drains
+from sim.node_lifecycle.faults import NodeFaults
+from sim.node_lifecycle.join import Joining
+from sim.node_lifecycle.park import NodePark
 from sim.nodes import ClusterNode
 from sim.result.collect import collect
 from sim.result.result import Result
@@ -161,7 +167,7 @@ class Cluster:
 
     def __init__(self, scenario: Scenario, load: Load, streams: Streams) -> None:
         self.scenario = scenario
-        load, self._refused_templates = admitted_load(load, scenario.apiserver.admission.plugins)
+        load, self._refused_templates = admitted_load(load, scenario.apiserver.admission, scenario.base_dir)
         nodes = scenario.nodes.build(load.nodes)
         load, daemon_specs = with_daemon_specs(load, nodes)
         self.load, self.daemon_specs = load, daemon_specs
@@ -171,7 +177,9 @@ class Cluster:
         self.clients: list[Client] = []
         self.limits: list[TokenBucket] = []
         """Clients' rate limits."""
-        self.nodes: tuple[ClusterNode, ...] = nodes
+        self.nodes: tuple[ClusterNode, ...] = (*nodes, *scenario.nodes.later())
+        """Every node that there may be; those that join later come last."""
+        self._present = len(nodes)
         self.tenants: tuple[Tenant, ...] = scenario.tenants.build()
         self.pods = pods = PodTable()
         app_of_pod = np.repeat(np.arange(len(load.app_pods)), load.app_pods)
@@ -196,13 +204,16 @@ class Cluster:
         self._wire_controllers()
         self._wire_kubelets(streams)
         self._wire_scheduler(streams)
+        self._wire_node_lifecycle(streams)
         self._wire_watches()
         self._wire_faults(streams)
         users = [self._client(tenant) for tenant in load.tenants]
         self.users = Users(clock, load, pods, users, self.pod_control, self.controllers)
         self.control_network = ControlNetwork(self)
         self.sampler = MeterSampler(clock, scenario.sample_period_s, self._meters(), self._levels())
-        if load.nodes_run:
+        if load.nodes_run and self.park is not None:
+            clock.start(self.park.renew_leases(Aggregate(clock, self.api, "system:node"), scenario.kubelet.lease_period_s))
+        elif load.nodes_run:
             clock.start(renew_leases(clock, self.api, len(self.nodes), scenario.kubelet.lease_period_s))
         clock.start(self.scheduler.run())
         clock.start(self.users.play())
@@ -215,12 +226,12 @@ class Cluster:
         scenario, clock = self.scenario, self.clock
         spec = scenario.apiserver
         machine = self._program("kube-apiserver", spec.machine)
-        owner = {namespace: tenant.name for tenant in self.tenants for namespace in tenant.namespaces}
-        owner.update(self.load.owners())
+        self.owners = {namespace: tenant.name for tenant in self.tenants for namespace in tenant.namespaces}
+        self.owners.update(self.load.owners())
         etcd = EtcdRouter(self.etcd_groups, scenario.etcd)
         self.credentials = Credentials()
         place = Place(clock, machine, etcd, spec.pki, self._streams)
-        bench = Bench(clock, machine, self._streams, scenario.kubernetes, owner, scenario.base_dir)
+        bench = Bench(clock, machine, self._streams, scenario.kubernetes, self.owners, scenario.base_dir)
         self.requests = RequestLog(clock)
         self.storage = Storage(etcd, spec.encoding, len(self.nodes))
         self.watch = WatchHub(clock, spec, self.storage, [machine])
@@ -358,8 +369,91 @@ class Cluster:
         labels = pairs({**dict(template.labels), "pod-template-hash": name})
         return replace(template, labels=labels, owner=Owner("ReplicaSet", name))
 
+    def _wire_node_lifecycle(self, streams: Streams) -> None:
+        """Nodes that join, leave or fail; nothing of it where all nodes are there for ever."""
+        scenario, clock, spec = self.scenario, self.clock, self.scenario.nodes
+        self.park: NodePark | None = None
+        self.node_faults: NodeFaults | None = None
+        self.autoscaler: Autoscaler | None = None
+        if len(self.nodes) == self._present and not any(isinstance(fault, NodeFaultSpec) for fault in scenario.faults):
+            return
+        park = self.park = NodePark(clock, self.nodes, self._present, self.core, self.scheduler, self.watch)
+
+        def heard(node: int) -> None:
+            self.kubelets.set_away(node, None)
+
+        def silent(node: int) -> None:
+            self.kubelets.set_away(node, park.away(node))
+
+        park.on_silent.append(silent)
+        park.on_back.append(heard)
+        manager = "system:serviceaccount:kube-system:"
+        self.joining = Joining(
+            clock,
+            spec.join,
+            park,
+            self._client("system:node"),
+            self._client(manager + "certificate-controller"),
+            self._client(manager + "node-controller", spec.join.cidr_qps, spec.join.cidr_burst, "node IPAM client", "controllers"),
+            streams,
+        )
+        later: dict[str, list[int]] = {}
+        for row in range(self._present, len(self.nodes)):
+            later.setdefault(self.nodes[row].pool, []).append(row)
+        for name, pool in spec.all_pools.items():
+            if pool.join_at_s is not None:
+                joining = later[name][: spec.pool_counts()[name]]
+                clock.start(self.joining.wave(joining, pool.join_at_s, pool.join_over_s))
+        self.drains = Drains(
+            clock,
+            spec.drain,
+            park,
+            self.pods,
+            self.pod_control,
+            self._client(identity("kubernetes-admin", (MASTERS,))),
+            self.load.app_pods,
+            lambda pod: self.load.app_kind[self.pods.ids["app"][pod]] == AppKind.DAEMON_SET,
+        )
+        reboots = Reboots(self.kubelets)
+        self.node_faults = NodeFaults(clock, park, self.drains, reboots.stop, reboots.start, streams("faults.nodes"))
+        if scenario.autoscaler is not None:
+            pools = {
+                name: np.array([row for row, node in enumerate(self.nodes) if node.pool == name])
+                for name, pool in spec.all_pools.items()
+                if pool.maximum is not None
+            }
+            self.autoscaler = Autoscaler(
+                clock,
+                scenario.autoscaler,
+                self.core.profile,
+                park,
+                self.joining,
+                self.drains,
+                self.pods,
+                self.scheduler.spec_of,
+                self._client(manager + "node-controller"),
+                self.machines[scenario.controllers.machine],
+                pools,
+                {name: spec.all_pools[name].minimum for name in pools},
+                streams("autoscaler.expander"),
+            )
+            clock.start(self.autoscaler.run())
+
+    def _tenant_client(self, tenant: str) -> tuple[Client, str]:
+        """Another program of a tenant, and the namespace that it is at home in."""
+        namespace = next((name for name, user in self.owners.items() if user == tenant), "")
+        return self._client(tenant), namespace
+
     def _wire_faults(self, streams: Streams) -> None:
-        struck = Struck(self.clock, self.etcd_groups, self.schedulers)
+        struck = Struck(
+            self.clock,
+            self.etcd_groups,
+            self.schedulers,
+            self.node_faults,
+            self.credentials,
+            self._tenant_client,
+            self.admission.webhooks.servers,
+        )
         self.faults = Faults(struck, self.scenario.faults, self.scenario.horizon_s, streams)
 
     def _wire_kubelets(self, streams: Streams) -> None:
@@ -441,7 +535,7 @@ class Cluster:
             on_gone=self._pod_gone,
         )
 
-    def _client(self, user: str, qps: float = inf, burst: int = 0, name: str = "", room: str = "") -> Client:
+    def _client(self, user: Identity | str, qps: float = inf, burst: int = 0, name: str = "", room: str = "") -> Client:
         """A client of the API server; without `name` it has no rate limit of its own."""
         limit = TokenBucket(self.clock, name, room, qps, burst) if name else None
         if limit is not None:
@@ -465,7 +559,10 @@ class Cluster:
         }
         self.watch.watch("pods", "kube-scheduler", on_scheduler)
         if self.load.nodes_run:
-            on_kubelet = {"bound": kubelets.on_bound, "deleting": kubelets.on_deleted}
+            on_kubelet: dict[str, Handler] = {"bound": kubelets.on_bound, "deleting": kubelets.on_deleted}
+            if self.park is not None:
+                node_of = self.pods.ids["node"].__getitem__
+                on_kubelet = {kind: self.park.held_while_away(on, node_of) for kind, on in on_kubelet.items()}
             self.watch.watch("pods", "kubelet", {**dict.fromkeys(ON_NODE), **on_kubelet}, selective=True)
         on_controllers = {
             "created": self.controllers.pod_added,

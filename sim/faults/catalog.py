@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sim.base.errors import Problems, near_miss
@@ -13,9 +13,13 @@ from sim.base.spec import Spec, param
 if TYPE_CHECKING:
     from simpy.events import Event
 
+    from sim.apiserver.admission.webhooks import WebhookServer
+    from sim.apiserver.authentication.union import Credentials
+    from sim.apiserver.client import Client
     from sim.controllers.replicas import Replicas
     from sim.engine.clock import Clock
     from sim.etcd.store import Etcd
+    from sim.node_lifecycle.faults import NodeFaults
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,14 @@ class Struck:
     """Groups by name."""
     schedulers: Replicas | None
     """None: one scheduler that nobody can take over from."""
+    nodes: NodeFaults | None = None
+    """None: no fault of the scenario is about nodes."""
+    credentials: Credentials | None = None
+    """Users' proofs of identity."""
+    tenant_client: Callable[[str], tuple[Client, str]] | None = None
+    """Makes a client for another program of a tenant, with the namespace that it is at home in."""
+    webhooks: Mapping[str, WebhookServer] = field(default_factory=dict)
+    """Admission webhooks by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +48,10 @@ class Targets:
     etcd_members: Mapping[str, int]
     """Number of members of each group of etcd."""
     schedulers: int
-    users: Collection[str]
-    """Components and tenants, by the names of their identities."""
+    users: Mapping[str, bool]
+    """Components and tenants by the names of their identities, and whether they prove themselves by a client certificate."""
+    nodes: Mapping[str, str] = field(default_factory=dict)
+    """Zones by the names of the nodes; none where the nodes come with the workload."""
 
 
 class FaultSpec(Spec):
@@ -52,6 +66,9 @@ class FaultSpec(Spec):
 
     def prepare(self, struck: Struck) -> None:
         """Called shortly before a strike."""
+
+    def check_built(self, path: str, struck: Struck, problems: Problems) -> None:
+        """Report what does not fit and is known only when the cluster is built: what the load brings."""
 
     def check(self, path: str, targets: Targets, problems: Problems) -> None:
         """Report what does not fit the scenario."""

@@ -35,6 +35,7 @@ class Node:
         "admitted",
         "admitted_pods",
         "allocatable",
+        "away",
         "cgroup_lock",
         "client_limit",
         "clock",
@@ -123,6 +124,8 @@ class Node:
         self.host_ports: set[tuple[int, str, str]] = set()
         self.lives: dict[int, PodLife] = {}
         """Pods here that are more than plain ones: probes, restarts, uses that change."""
+        self.away: Event | None = None
+        """While nothing passes between the node and the API server: fires when it does again."""
         self._streams = streams
         self._samplers = samplers
 
@@ -167,7 +170,9 @@ class Node:
         return self.clock.timeout(self.draw(stream, dist))
 
     def turn(self) -> Generator[Event, Any, None]:
-        """Wait for the kubelet's client rate limit."""
+        """Wait for a way to the API server, and for the kubelet's client rate limit."""
+        while self.away is not None:
+            yield self.away
         wait_s = self.client_limit.reserve()
         if wait_s > 0:
             yield self.clock.timeout(wait_s)

@@ -81,6 +81,20 @@ class PodLife:
             self.ordered, self._grace_s = reason, grace_s
             self._notify()
 
+    def crash(self) -> None:
+        """The node's machine stops: no process is left, and nobody sees it."""
+        for run in self.runs:
+            if run.running:
+                self.node.containers -= 1
+                run.epoch += 1
+                run.running, run.finished_s, run.exit_code = False, self._clock.now, KILLED
+
+    def notice_crash(self) -> None:
+        """The kubelet is back and looks at its containers."""
+        for run in self.runs:
+            if run.number and not run.running and run.seen is not Seen.ENDED:
+                self._see(run, run.epoch, True)
+
     def memory_bytes(self, now_s: float) -> float:
         """What its containers use of the node's memory now."""
         return sum(self._uses(run, now_s, "memory") for run in self.runs if run.running)

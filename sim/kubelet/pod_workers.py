@@ -82,6 +82,8 @@ class PodWorkers:
         self.eviction = EvictionManager(clock, spec.eviction, images, self)
         self.reasons: dict[int, str] = {}
         """Why pods failed on their node: OutOfcpu, NodePorts, Evicted, Error, ..."""
+        self.ends_s: dict[int, float] = {}
+        """When the present run of a pod ends that its node's crash had broken off; inf while it does not run."""
         self._doomed: set[int] = set()
         """Pods whose DELETE has reached the kubelet."""
         self._finishing: set[int] = set()
@@ -211,7 +213,22 @@ class PodWorkers:
         self.eviction.watch(life.node)
         yield from life.run()
 
+    def plan(self, pod: int) -> PodPlan:
+        """What a kubelet must know of the pod."""
+        return self._plan_of(pod)
+
+    def is_doomed(self, pod: int) -> bool:
+        """Whether its DELETE has reached the kubelet."""
+        return pod in self._doomed
+
+    def end_at(self, node: Node, pod: int, ends_s: float) -> None:
+        """The pod's containers end by themselves at that time."""
+        self.clock.at(max(0.0, ends_s - self.clock._now), lambda _: self._end(node, pod))
+
     def _end(self, node: Node, pod: int) -> None:
+        if self.ends_s and (ends_s := self.ends_s.get(pod)) is not None:  # only the end of its last run counts, and once
+            if self.clock._now < ends_s - 1e-9 or not isnan(self.pods.times["finished_s"][pod]):
+                return
         if pod not in self._doomed and self.pods.ids["phase"][pod] != Phase.DELETED:  # a killed pod ends no more
             self.pods.times["finished_s"][pod] = self.clock._now
             self.clock.start(self._finish(node, pod))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from simpy.events import Event
 
 from sim.base.rand import Sampler, Streams
 from sim.engine.clock import Clock
@@ -67,6 +68,10 @@ class Kubelets:
     def on_deleted(self, pod: int) -> None:
         """The watch delivered a pod's deletion mark."""
         self.workers.delete(self.node(self._pods.ids["node"][pod]), pod)
+
+    def set_away(self, index: int, away: Event | None) -> None:
+        """Nothing passes between the node and the API server until `away` fires; None: it does again."""
+        self.node(index).away = away
 
     def node(self, index: int) -> Node:
         node = self.nodes.get(index)

@@ -303,6 +303,14 @@ class Scheduler:
         yield from self._client.turn()
         yield from self._client.send(PATCH_POD_STATUS, self._spec_of(pod).namespace)
 
+    def spec_of(self, pod: int) -> PodSpec:
+        """The pod's spec, with what its ReplicaSet has added."""
+        return self._spec_of(pod)
+
+    def moved(self, event: ClusterEvent) -> None:
+        """Something about the nodes has changed: it may help pods that wait."""
+        self._moved(event)
+
     def _moved(self, event: ClusterEvent) -> None:
         if len(self._queue) or self.meter.in_use:
             self._queue.move_all_to_active_or_backoff(event, self._clock._now)
