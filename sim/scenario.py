@@ -197,6 +197,8 @@ class Scenario(Spec):
         else:
             self.workload.check(self.setting(), "workload", problems)
         self.apiserver.authorization.check_files("apiserver.authorization", self.kubernetes, self.base_dir, problems)
+        self.apiserver.admission.check("apiserver.admission", self.base_dir, problems)
+        self.apiserver.flow_control.check("apiserver.flow_control", self.base_dir, problems)
         if self.scheduler.configuration and not (Path(self.base_dir) / self.scheduler.configuration).is_file():
             problems.add(
                 "scheduler.configuration",

@@ -1,8 +1,9 @@
 """Reads plain Kubernetes manifests: files and folders of YAML or JSON, several documents, lists, `kubectl get` dumps.
 
 What is read: Node, Pod, Deployment, ReplicaSet, StatefulSet, ReplicationController, Job, Namespace, ResourceQuota,
-PriorityClass, Service, PodDisruptionBudget. A document that Kubernetes would refuse, or that kubedes has no use for, is
-left out and listed in `refused` with the reason; a file that is no YAML at all is an error.
+PriorityClass, Service, PodDisruptionBudget, LimitRange, MutatingWebhookConfiguration, ValidatingWebhookConfiguration. A
+document that Kubernetes would refuse, or that kubedes has no use for, is left out and listed in `refused` with the
+reason; a file that is no YAML at all is an error.
 
 A dump holds objects and what controllers made of them: a ReplicaSet or Pod whose controller is read too is left out,
 because the simulated controller makes it again. Pods that have ended or are being deleted are left out as well.
@@ -15,11 +16,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from sim.apiserver.admission.objects import AdmissionObjects
+from sim.apiserver.admission.reading import READERS, WEBHOOK_GROUP, WEBHOOK_KINDS, collected
 from sim.base.documents import read_documents
 from sim.base.errors import InputError, Problems, near_miss
 from sim.base.units import parse_amount
@@ -124,6 +127,8 @@ class Manifests:
     services: tuple[Service, ...] = ()
     disruption_budgets: tuple[DisruptionBudget, ...] = ()
     priority_classes: tuple[PriorityClass, ...] = ()
+    admission: AdmissionObjects = field(default_factory=AdmissionObjects)
+    """Limit ranges, namespaces with their annotations, webhook configurations."""
     refused: tuple[Refused, ...] = ()
     files: int = 0
     documents: int = 0
@@ -232,7 +237,7 @@ def _items(document: Any, place: str) -> Iterator[tuple[Any, str]]:
         yield document, place
 
 
-_CLUSTER_WIDE = ("Node", "Namespace", "PriorityClass")
+_CLUSTER_WIDE = ("Node", "Namespace", "PriorityClass", *WEBHOOK_KINDS)
 _GROUPS: Mapping[str, tuple[str, ...]] = {
     "Node": ("",),
     "Pod": ("",),
@@ -246,9 +251,12 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
     "Job": ("batch",),
     "PriorityClass": ("scheduling.k8s.io",),
     "PodDisruptionBudget": ("policy",),
+    "LimitRange": ("",),
+    **dict.fromkeys(WEBHOOK_KINDS, (WEBHOOK_GROUP,)),
 }
 """The kinds that are read, and their API groups."""
 
+_ADMISSION_KINDS = ("LimitRange", "Namespace", *WEBHOOK_KINDS)
 _OWNERS_FIRST = ("Deployment", "StatefulSet", "ReplicationController", "Job", "ReplicaSet", "Pod")
 
 
@@ -329,6 +337,7 @@ class _Reading:
             services=tuple(services),
             disruption_budgets=tuple(budgets),
             priority_classes=tuple(self.priority_classes.values()),
+            admission=collected({kind: self.read((kind,), _admission) for kind in _ADMISSION_KINDS}),
             refused=tuple(self.refused),
             files=files,
             documents=self.looked_at,
@@ -495,6 +504,10 @@ def _namespace(document: _Document, problems: Problems) -> Namespace:
     path = f"{document.path}.metadata"
     labels = reader.labels(document.metadata.get("labels"), f"{path}.labels")
     return _named_namespace(reader.name(document.metadata, path), dict(labels))
+
+
+def _admission(document: _Document, problems: Problems) -> Any:
+    return READERS[document.kind](document.content, document.path, problems)
 
 
 def _priority_class(document: _Document, problems: Problems) -> PriorityClass:

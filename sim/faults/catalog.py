@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from simpy.events import Event
 
     from sim.apiserver.admission.webhooks import WebhookServer
+    from sim.apiserver.admission.webhooks import WebhookServer
     from sim.apiserver.authentication.union import Credentials
     from sim.apiserver.client import Client
     from sim.controllers.replicas import Replicas
@@ -37,6 +38,8 @@ class Struck:
     """Users' proofs of identity."""
     tenant_client: Callable[[str], tuple[Client, str]] | None = None
     """Makes a client for another program of a tenant, with the namespace that it is at home in."""
+    webhooks: Mapping[str, WebhookServer] = field(default_factory=dict)
+    """Admission webhooks by name."""
     webhooks: Mapping[str, WebhookServer] = field(default_factory=dict)
     """Admission webhooks by name."""
 

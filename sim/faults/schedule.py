@@ -8,6 +8,7 @@ from typing import Any
 
 from simpy.events import Event
 
+from sim.base.errors import Problems
 from sim.base.rand import Streams
 from sim.faults.catalog import FAULTS, FaultSpec, Struck
 
@@ -33,6 +34,10 @@ class Faults:
         self.marks: list[Mark] = []
         self.active = 0
         names = {FAULTS[name]: name for name in FAULTS} if faults else {}
+        problems = Problems("scenario")
+        for number, fault in enumerate(faults):
+            fault.check_built(f"faults[{number}]", struck, problems)
+        problems.raise_if_any()
         for number, fault in enumerate(faults):
             name = names[type(fault)]
             times_s = list(fault.at_s)

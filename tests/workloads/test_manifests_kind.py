@@ -32,7 +32,7 @@ def test_what_a_dump_asks_for(setting: MakeSetting, data: Path) -> None:
     assert [(refusal.where.rpartition("/")[2], refusal.reason) for refusal in load.refused] == [
         ("shop.yaml#5: ConfigMap settings", "kubedes does not simulate the kind ConfigMap"),
         ("shop.yaml#4: Deployment asleep", "asks for no pods"),
-        ("limits: limits.memory", "this limit is not simulated"),
+        ("jobs.batch", "this limit is not simulated"),
     ]
 
 

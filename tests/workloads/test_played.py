@@ -36,7 +36,7 @@ def test_tenants_and_nodes_of_manifests() -> None:
 
 
 def test_quotas_of_manifests_hold(tmp_path: Path) -> None:
-    text = (DATA / "shop.yaml").read_text().replace('pods: "10"', 'pods: "2"').replace("limits.memory: 4Gi", "cpu: 9")
+    text = (DATA / "shop.yaml").read_text().replace('pods: "10"', 'pods: "2"').replace("count/jobs.batch: 4", "cpu: 9")
     (tmp_path / "shop.yaml").write_text(text)
     workload = FromManifests(paths=str(tmp_path / "shop.yaml"))
     result = play(workload, own_nodes=True)

@@ -10,10 +10,12 @@ from typing import Annotated, Any, Self
 import numpy as np
 from pydantic import BeforeValidator, model_validator
 
+from sim.apiserver.admission.objects import ResourceQuotaObject
+from sim.apiserver.admission.reading import is_counted
 from sim.base.errors import InputError, Problems, near_miss
 from sim.base.rand import Dist, Streams
 from sim.base.spec import param
-from sim.state.objects import Container, PodSpec, Quantities
+from sim.state.objects import Container, PodSpec
 from sim.workload import WORKLOADS, AppKind, Load, Refusal, Setting, WorkloadSpec
 from workloads.applications import OPENB, RUN_TIME
 from workloads.draws import MAX_ITEMS
@@ -21,8 +23,6 @@ from workloads.manifests import Application, Manifests, load_manifests
 
 KINDS = {"Pod": AppKind.POD, "Job": AppKind.JOB}
 """Every other kind keeps its pods running: a service. A StatefulSet's pods start together, not one after another."""
-QUOTA_COUNTS = ("pods", "count/pods", "cpu", "memory")
-"""What the simulated quota admission counts, beside `requests.<resource>`."""
 SHOWN = 20
 """Most unknown images that are listed."""
 
@@ -91,6 +91,7 @@ class FromManifests(WorkloadSpec):
             else:
                 kept.append(each)
         quotas = tuple(self._quotas(manifests, refused))
+        admission = replace(manifests.admission, quotas=tuple(quota for quota in quotas if quota.scopes))
         owner = {name: tenant for tenant, names in enumerate(setting.namespaces) for name in names}
         tenants = list(setting.tenants)
         for each in kept:
@@ -114,7 +115,8 @@ class FromManifests(WorkloadSpec):
             app_parallelism=np.array([each.parallelism for each in kept], np.int32),
             pod_duration_s=self._durations_s(np.repeat(kind, pods), streams),
             nodes=manifests.nodes,
-            quotas=quotas,
+            quotas=tuple((quota.namespace, quota.hard) for quota in quotas if not quota.scopes),
+            admission=admission,
             refused=tuple(refused),
             rows_read=manifests.documents,
             app_name=tuple(f"{each.namespace}/{each.name}" for each in kept),
@@ -156,21 +158,18 @@ class FromManifests(WorkloadSpec):
         return replace(spec, containers=swap(spec.containers), init_containers=swap(spec.init_containers))
 
     @staticmethod
-    def _quotas(manifests: Manifests, refused: list[Refusal]) -> Iterator[tuple[str, Quantities]]:
-        """(namespace, hard) of the quotas; limits that the simulated admission does not count are refused."""
+    def _quotas(manifests: Manifests, refused: list[Refusal]) -> Iterator[ResourceQuotaObject]:
+        """The quotas; limits that the simulated admission does not count are refused."""
         for quota in manifests.quotas:
             where = f"ResourceQuota {quota.namespace}/{quota.name}"
-            if quota.scopes:
-                refused.append(Refusal(where, f"scopes are not simulated: {', '.join(quota.scopes)}"))
-                continue
             counted = []
             for name, amount in quota.hard:
-                if name in QUOTA_COUNTS or name.startswith("requests."):
+                if is_counted(name):
                     counted.append((name, amount))
                 else:
                     refused.append(Refusal(f"{where}: {name}", "this limit is not simulated"))
             if counted:
-                yield quota.namespace, tuple(counted)
+                yield ResourceQuotaObject(quota.namespace, quota.name, tuple(counted), quota.scopes)
 
     def _durations_s(self, kind: np.ndarray, streams: Streams) -> np.ndarray:
         """Run time of each pod, by the kind of its application."""

@@ -10,7 +10,9 @@ from simpy.events import Event
 
 from sim.apiserver.admission.catalog import Refusal, admit
 from sim.apiserver.admission.objects import AdmissionObjects
+from sim.apiserver.admission.reading import read_admission_objects
 from sim.apiserver.admission.resource_quota import Charge, QuotaEvaluator, Quotas
+from sim.apiserver.admission.spec import AdmissionSpec
 from sim.apiserver.admission.webhooks import Webhooks, WebhookServer
 from sim.apiserver.request import CREATE_POD, Operation
 from sim.state.objects import PodSpec
@@ -42,10 +44,14 @@ def admitted(
     return tuple(stored), refused
 
 
-def admitted_load(load: Load, plugins: tuple[str, ...]) -> tuple[Load, dict[int, Refusal]]:
-    """A load whose pods are as they are stored; and the templates whose pods are refused."""
-    templates, refused = admitted(load.templates, load.admission, plugins)
-    return (replace(load, templates=templates) if templates != load.templates else load), refused
+def admitted_load(load: Load, spec: AdmissionSpec, base_dir: str) -> tuple[Load, dict[int, Refusal]]:
+    """A load whose pods are as they are stored, with the scenario's own objects beside those it brings; and the templates
+    whose pods are refused. base_dir: where relative paths start."""
+    objects = load.admission
+    if spec.objects:
+        objects = objects.with_over(read_admission_objects(spec.paths(base_dir)))
+    templates, refused = admitted(load.templates, objects, spec.plugins)
+    return replace(load, templates=templates, admission=objects), refused
 
 
 class Admission:

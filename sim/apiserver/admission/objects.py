@@ -91,6 +91,15 @@ class AdmissionObjects:
     webhooks: tuple[Webhook, ...] = ()
     _by_name: dict[str, NamespaceObject] = field(default_factory=dict, compare=False, repr=False)
 
+    def with_over(self, over: AdmissionObjects) -> AdmissionObjects:
+        """Those of `over` beside these."""
+        return AdmissionObjects(
+            (*self.limit_ranges, *over.limit_ranges),
+            (*self.quotas, *over.quotas),
+            (*self.namespaces, *over.namespaces),
+            (*self.webhooks, *over.webhooks),
+        )
+
     def namespace(self, name: str) -> NamespaceObject:
         """The namespace of this name; one without labels and annotations where none is given."""
         if not self._by_name and self.namespaces:

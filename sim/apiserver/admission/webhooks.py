@@ -18,6 +18,7 @@ from sim.apiserver.admission.objects import AdmissionObjects, Webhook, WebhookRu
 from sim.apiserver.flow_control.targets import GROUPS
 from sim.apiserver.remote import Remote, RemoteSpec
 from sim.apiserver.request import Operation
+from sim.base.errors import Problems, near_miss
 from sim.base.rand import Streams
 from sim.base.spec import param
 from sim.engine.clock import Clock
@@ -110,6 +111,12 @@ class Webhooks:
         self._clock = clock
         self._objects = objects
         hooks = sorted(objects.webhooks, key=lambda hook: hook.configuration)
+        problems = Problems("scenario")
+        names = {hook.name for hook in hooks}
+        for name in specs:
+            if name not in names:
+                problems.add("apiserver.admission.webhooks", name, "is no webhook", near_miss(name, names))
+        problems.raise_if_any()
         self.servers = {
             hook.name: WebhookServer(clock, hook, specs.get(hook.name) or DEFAULT_SERVER, streams) for hook in hooks
         }

@@ -12,6 +12,8 @@ from sim.apiserver.admission.objects import AdmissionObjects, LimitRange, LimitR
 from sim.base.units import format_amount
 from sim.state.objects import Container, PodSpec, Quantities, quantities
 
+COMPUTE = ("cpu", "memory")
+
 
 @ADMISSION.register("LimitRanger")
 class LimitRanger(AdmissionPlugin):
@@ -21,6 +23,11 @@ class LimitRanger(AdmissionPlugin):
         )
         for limit_range in ranges:
             pod = with_defaults(pod, limit_range)
+        for each in (*pod.init_containers, *pod.containers):  # a default limit may be below what a container asks for
+            capped = dict(each.limits)
+            for name, amount in each.requests:
+                if name in COMPUTE and amount > capped.get(name, amount):
+                    return Refusal(f"container {each.name} requests more {name} than its limit", 422)
         broken = [rule for limit_range in ranges for item in limit_range.items for rule in violations(pod, item)]
         return Refusal("; ".join(broken)) if broken else pod
 
