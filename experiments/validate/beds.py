@@ -52,9 +52,13 @@ class HollowSpec(Spec):
     """What hollow nodes cost beside what the cluster simulates."""
 
     idle_cpu_s: float = param(
-        0.0, "CPU of one hollow node in each second: PLEG relists, housekeeping, heartbeats", ge=0, le=1
+        0.0, "CPU of one hollow node in each second, besides waking: PLEG relists, housekeeping, heartbeats", ge=0, le=1
     )
-    teardown_cpu_s: float = param(0.0, "taking down one pod: syncs, volumes, statuses", ge=0, le=1)
+    wakes_per_s: float = param(1.0, "pieces that it comes in", ge=0.1, le=1000)
+    start_cpu_s: float = param(0.0, "starting one pod besides waking: syncs, volumes, requests, watch events", ge=0, le=1)
+    wakes_per_start: float = param(1.0, "pieces that it comes in", ge=1, le=10_000)
+    start_s: float = param(1.0, "time over which they come: volumes' poll and the relist", gt=0, le=60)
+    teardown_cpu_s: float = param(0.0, "taking down one pod; comes in as many pieces", ge=0, le=1)
 
 
 class InformerSpec(Spec):

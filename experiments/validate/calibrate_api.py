@@ -2,10 +2,15 @@
 
 Only rows with one client, or 5 pods a second, and idle clusters are looked at: the others are not even read. Step by step:
 
-1. What a sleeping program costs. One client's latency is the work on its way and nothing else, since nobody else asks; all CPU used
-   in that time but not on the way is what threads spend looking for work before they sleep. A GET has four such sleeps (client, API
-   server twice, etcd): `spin_s` is (CPU of all three - latency) / 4, the mean over the GET rows of the series. The client is the
-   smallest program: what its CPU is beyond a spin and handling (40 us, as etcd's client needs) is the wake-up.
+1. What a sleeping program costs, of its GETs:
+   - One client's latency is the work on its way and nothing else, since nobody else asks; CPU used in that time but not on the way
+     is what threads spend looking for work before they sleep. A GET has four sleeps (client, API server twice, etcd once): `spin_s`
+     is (CPU of all three - latency) / 4.
+   - System time is what waking costs (futex, epoll, interrupts, the kernel's scheduler), but for the socket calls: 7 us for one sent
+     and received on loopback (our own ping-pong on a virtual machine of this kind). So `wake_cpu_s` is the API server's
+     system time less its sockets', halved, and etcd's is its own, less its sockets'. Of the client no system time was recorded:
+     its wake-up is what is left of its CPU beyond a spin and handling (40 us, as etcd's gRPC client needs).
+   - A hollow node's system time over `wake_cpu_s` says how often it is woken: per pod, and per second when idle.
 2. Costs of single operations: each from the CPU of one program in one row, by iteration, since rows share wake-ups and watch events.
 
 The split between handling and waking is therefore fixed before any row with several clients is seen.
@@ -25,6 +30,8 @@ from experiments.validate.judge import Row
 from experiments.validate.truth import Truth, find
 from sim.scenario_file import with_values
 
+SOCKETS_S = 7e-6
+"""A message sent and one received on loopback when nobody sleeps: our own ping-pong."""
 CLIENT_HANDLING_S = 40e-6
 """A client's own work for one request, etcd's gRPC client in the quieter series; scaled with the series."""
 SPEED = {"measured-1.20-2core": 1.0, "measured-1.20-2core-noisy": 1.4}
@@ -72,7 +79,7 @@ LISTS = "lists"
 PROGRAMS = "machines.control-plane.programs."
 FITS = (
     Fit("apiserver.get_cpu_s", _micro("get"), API, 1.0, 4e-4),
-    Fit("bed:overlay.etcd.wake_cpu_s", _micro("get"), ETCD, 1.0, 1.5e-4),
+    Fit("bed:overlay.etcd.range_cpu_s", _micro("get"), ETCD, 1.0, 1.0e-4),
     Fit("bed:api_client.request_cpu_s", _micro("get"), CLIENT, 1.0, 4e-5),
     Fit("apiserver.encoding.encode_json_byte_cpu_s", _micro("listrv0", objects=1000), API, 2e6, 1.2e-8),
     Fit("apiserver.encoding.encode_protobuf_byte_cpu_s", _micro("listrv0", objects=1000, protobuf=True), API, 1.2e6, 8e-9),
@@ -88,9 +95,9 @@ FITS = (
     Fit("apiserver.delete_cpu_s", _pods, "API server CPU a pod, deleting", 2.0, 1.5e-3),
     Fit("scheduler.bind_cpu_s", _pods, "scheduler CPU a pod, creating", 1.0, 2e-3),
     Fit("bed:scheduler.event_cpu_s", _pods, "scheduler CPU a pod, deleting", 3.0, 2e-4),
-    Fit("bed:overlay.kubelet.sync_cpu_s", _pods, "hollow nodes CPU a pod, creating", 1.0, 1.5e-2),
+    Fit("bed:hollow.start_cpu_s", _pods, "hollow nodes CPU a pod, creating", 1.0, 1.0e-2),
     Fit("bed:hollow.teardown_cpu_s", _pods, "hollow nodes CPU a pod, deleting", 1.0, 1.4e-2),
-    Fit("bed:hollow.idle_cpu_s", _pods, "hollow nodes cores, idle", 50.0, 3e-3),
+    Fit("bed:hollow.idle_cpu_s", _pods, "hollow nodes cores, idle", 50.0, 2e-3),
     Fit("bed:idle_cores.kube-apiserver", _pods, "API server cores, idle", 1.0, 0.02),
     Fit("bed:idle_cores.etcd", _pods, "etcd cores, idle", 1.0, 0.01),
     Fit("bed:idle_cores.kube-controller-manager", _pods, "controller manager cores, idle", 1.0, 0.01),
@@ -98,13 +105,38 @@ FITS = (
 )
 
 
-def sleeping(truth: Truth) -> tuple[float, float]:
-    """(wake_cpu_s, spin_s) of the series' programs, in closed form from its GETs with one client."""
-    gets = [row for row in api_requests.rows(truth) if row.setup.op == "get" and row.calibrates and not row.setup.protobuf]
-    figures = {name: np.concatenate([row.measured[name] for row in gets]) for name in (API, ETCD, CLIENT, "latency mean")}
-    spin_s = float(np.mean(figures[API] + figures[ETCD] + figures[CLIENT] - figures["latency mean"])) / SLEEPS
-    wake_s = float(np.mean(figures[CLIENT])) - spin_s - CLIENT_HANDLING_S * SPEED[truth.calibration]
-    return wake_s, spin_s
+@dataclass(frozen=True, slots=True)
+class Sleeping:
+    """What sleeping and waking costs, core seconds."""
+
+    spin_s: float
+    wake_s: float
+    """Of the API server, and taken for all programs of its kind."""
+    etcd_wake_s: float
+    client_wake_s: float
+    wakes_per_pod: float
+    """Of a hollow node."""
+    wakes_per_idle_s: float
+
+
+def sleeping(truth: Truth) -> Sleeping:
+    """In closed form from GETs with one client, 5 pods a second, and the idle cluster."""
+    gets = [row for row in truth.rows(api_requests.FILE) if row["op"] == "get" and row["clients"] == 1 and row["accept"] == "json"]
+
+    def mean(name: str) -> float:
+        return float(np.mean([row["cpu_ms_per_request"][name] for row in gets])) * 1e-3
+
+    latency_s = float(np.mean([row["latency_s"]["mean"] for row in gets]))
+    spin_s = (mean("apiserver") + mean("etcd") + mean("loadgen") - latency_s) / SLEEPS
+    sockets_s = SOCKETS_S * SPEED[truth.calibration]
+    wake_s = (mean("apiserver.sys") - 2 * sockets_s) / 2
+    runs = truth.rows(life_cycle.FILE)
+    idle = next(row for row in runs if "window_s" in row)
+    idle_per_s = idle["cpu_s"]["hollow.sys"] / idle["window_s"]
+    pods = [(row["cpu_create_s"]["hollow.sys"] - idle_per_s * row["cpu_create_window_s"]) / row["pods"]
+            for row in runs if row.get("rate") == life_cycle.CALIBRATION_RATE]
+    return Sleeping(spin_s, wake_s, mean("etcd.sys") - sockets_s, mean("loadgen") - spin_s - CLIENT_HANDLING_S * SPEED[truth.calibration],
+                    float(np.mean(pods)) / wake_s, idle_per_s / idle["hollow_nodes"] / wake_s)
 
 
 def fit(truth: Truth, seconds: float = 4.0) -> dict[str, float]:
@@ -113,10 +145,12 @@ def fit(truth: Truth, seconds: float = 4.0) -> dict[str, float]:
     rows = [row for row in (*api_requests.rows(truth), *life_cycle.rows(truth)) if row.calibrates]
     skipped = {LISTS} if any(_micro("listrv0")(row) for row in rows) else set(OF_LISTS)
     fits = [(one, row) for one in FITS if one.path not in skipped for row in rows if one.row(row)]
-    wake_s, spin_s = sleeping(truth)
-    fixed = {f"{PROGRAMS}wake_cpu_s": wake_s, f"{PROGRAMS}spin_s": spin_s, "bed:overlay.etcd.spin_s": spin_s,
-             "bed:api_client.wake_cpu_s": wake_s, "bed:api_client.spin_s": spin_s,
-             "bed:life_cycle_client.wake_cpu_s": wake_s, "bed:life_cycle_client.spin_s": spin_s}
+    asleep = sleeping(truth)
+    fixed = {f"{PROGRAMS}wake_cpu_s": asleep.wake_s, f"{PROGRAMS}spin_s": asleep.spin_s,
+             "bed:overlay.etcd.wake_cpu_s": asleep.etcd_wake_s, "bed:overlay.etcd.spin_s": asleep.spin_s,
+             "bed:hollow.wakes_per_start": asleep.wakes_per_pod, "bed:hollow.wakes_per_s": asleep.wakes_per_idle_s}
+    for client in ("api_client", "life_cycle_client"):
+        fixed |= {f"bed:{client}.wake_cpu_s": asleep.client_wake_s, f"bed:{client}.spin_s": asleep.spin_s}
     values = {one.path: one.start for one, _ in fits}
     for _ in range(ROUNDS):
         trial = _with_followers({**fixed, **values})

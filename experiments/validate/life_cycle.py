@@ -45,6 +45,9 @@ LONGEST_S = 300.0
 CALIBRATION_RATE = 5.0
 """Costs come from rows of this rate, and of clusters that idle."""
 
+FOREIGN_CORES = 0.5
+"""A row in whose window other processes used more is shown and not judged."""
+
 STAGES = (
     "post_sent_to_answered",
     "added_seen_to_bind_seen",
@@ -192,6 +195,8 @@ def _row(
     unusable = ""
     if setup.rate >= 80:
         unusable = "the test bed itself saturates the machine: queueing order, not absolute times"
+    elif max(_foreign_cores(row) for row in repetitions) > FOREIGN_CORES:
+        unusable = "a foreign process was busy in the window"
     return Row(
         FAMILY,
         name,
@@ -203,6 +208,12 @@ def _row(
         floors=_floors(calibration, setup.rate or 20.0),
         timed=frozenset(f"{stage} {figure}" for stage in TIMED for figure in ("mean", "p50")),
     )
+
+
+def _foreign_cores(row: dict[str, Any]) -> float:
+    """Cores that other processes on the machine used in the worse of both windows."""
+    return max(float(row.get(f"other_processes_on_machine_{window}_s", 0)) / float(row.get(f"cpu_{window}_window_s", 1) or 1)
+               for window in ("create", "delete"))
 
 
 def _figures(row: dict[str, Any], setup: Setup, idle: dict[str, Any] | None) -> dict[str, float]:
@@ -331,10 +342,30 @@ class TestBed:
         self._connection = cluster._client(TENANT)
         beds.informers(cluster, "pods", bed)
         beds.idle_programs(cluster, bed)
-        hollow = cluster.programs["hollow kubelets"]
-        cluster.watch.watch("pods", "kubelet (teardown)", {"deleting": lambda _: hollow.load(bed.hollow.teardown_cpu_s)}, selective=True)
+        self.hollow = cluster.programs["hollow kubelets"]
+        doings = {"bound": partial(self._doings, bed.hollow.start_cpu_s), "deleting": partial(self._doings, bed.hollow.teardown_cpu_s)}
+        cluster.watch.watch("pods", "hollow nodes", doings, selective=True)
         for phase_s in streams("hollow.idle").random(setup.nodes).tolist():
-            self.clock.start(_idle(self.clock, hollow, bed.hollow.idle_cpu_s, phase_s))
+            self.clock.start(self._idle(phase_s / bed.hollow.wakes_per_s))
+
+    def _doings(self, cpu_s: float, _: int) -> None:
+        """A pod came to a hollow node, or is to go: its kubelet works on it now and then for a while."""
+        spec = self.bed.hollow
+        pieces = max(1, round(spec.wakes_per_start))
+        self.clock.start(self._pieces(cpu_s / pieces, spec.start_s / pieces, pieces))
+
+    def _pieces(self, cpu_s: float, every_s: float, pieces: int) -> Generator[Event, Any, None]:
+        for _ in range(pieces):
+            self.hollow.load(cpu_s)
+            yield self.clock.timeout(every_s)
+
+    def _idle(self, phase_s: float) -> Generator[Event, Any, None]:
+        """A hollow node's own doings, at its own phase."""
+        spec = self.bed.hollow
+        yield self.clock.timeout(phase_s)
+        while True:
+            self.hollow.load(spec.idle_cpu_s / spec.wakes_per_s)
+            yield self.clock.timeout(1.0 / spec.wakes_per_s)
 
     def play(self, request: Callable[[int], Generator[Event, Any, Any]], rate: float, times_s: np.ndarray) -> Generator[Event, Any, None]:
         """Process: `request` for each pod at its due time, whatever became of those before."""
@@ -397,14 +428,6 @@ def replay(setup: Setup, calibration: str, seconds: float, seed: int) -> Outcome
     for stage, sample in samples.items():
         found |= latencies_of(sample, stage)
     return Outcome(found, samples)
-
-
-def _idle(clock: Clock, hollow: Program, cpu_s: float, phase_s: float) -> Generator[Event, Any, None]:
-    """A hollow node's own doings, once a second at its own phase."""
-    yield clock.timeout(phase_s)
-    while True:
-        hollow.load(cpu_s)
-        yield clock.timeout(1.0)
 
 
 def _phase(
