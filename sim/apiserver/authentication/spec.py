@@ -91,6 +91,11 @@ class AuthenticationSpec(Spec):
             return self.controllers
         return self.components if user.name.startswith("system:") else self.tenants
 
+    def by_certificate(self, user: Identity) -> bool:
+        """Whether a user proves itself by a client certificate."""
+        method = self.methods.get(self.method_of(user))
+        return method is not None and not method.bearer
+
     def check(self, path: str, pki: PkiSpec, users: Collection[str], problems: Problems) -> None:
         """Add what does not go together. users: names of components and tenants."""
         if len(set(self.modes)) < len(self.modes):

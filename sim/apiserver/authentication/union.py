@@ -89,8 +89,7 @@ class Authentication:
 
     def by_certificate(self, user: Identity) -> bool:
         """Whether the user proves itself by a client certificate."""
-        method = self._specs.get(self._spec.method_of(user))
-        return method is not None and not method.bearer
+        return self._spec.by_certificate(user)
 
     def valid(self, user: Identity) -> bool:
         """Whether the user's credential is good now."""
