@@ -252,6 +252,7 @@ def _check_nodes(scenario: Scenario, problems: Problems) -> None:
 def _check_machines(scenario: Scenario, problems: Problems) -> None:
     asked = {
         "apiserver.machine": scenario.apiserver.machine,
+        **{f"apiserver.machines[{i}]": name for i, name in enumerate(scenario.apiserver.machines)},
         "controllers.machine": scenario.controllers.machine,
         "scheduler.machine": scenario.scheduler.machine,
         **({"kubelet.hollow_on": scenario.kubelet.hollow_on} if scenario.kubelet.hollow_on else {}),
@@ -311,7 +312,7 @@ def _check_faults(scenario: Scenario, problems: Problems) -> None:
     names = (*COMPONENTS, *scenario.tenants.names()) if scenario.faults else ()
     users = {name: scenario.apiserver.authentication.by_certificate(identity(name)) for name in names}
     zones = {node.spec.name: node.zone for node in scenario.nodes.build()} if scenario.faults else {}
-    targets = Targets(groups, scenario.scheduler.replicas, users, zones)
+    targets = Targets(groups, scenario.scheduler.replicas, users, zones, scenario.apiserver.replicas)
     for number, fault in enumerate(scenario.faults):
         fault.check(f"faults[{number}]", targets, problems)
 

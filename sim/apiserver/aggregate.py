@@ -9,7 +9,7 @@ requests of one tick meet in etcd's log at its end instead of spread over it, an
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from simpy.events import Event
 
@@ -17,6 +17,9 @@ from sim.apiserver.identity import Identity, as_identity
 from sim.apiserver.pipeline import ApiServer
 from sim.apiserver.request import RENEW_LEASE, Operation
 from sim.engine.clock import Alarm, Clock
+
+if TYPE_CHECKING:
+    from sim.apiserver.replicas import Link, NodeLinks
 
 SHORTEST_TICK_S = 0.01
 """About the time of a few writes, so that others hardly notice that a tick's requests come together."""
@@ -28,7 +31,13 @@ REQUESTS_PER_TICK = 5
 class Aggregate:
     """Requests counted up by `add` and sent together a tick later; what is refused goes again after Retry-After."""
 
-    def __init__(self, clock: Clock, server: ApiServer, user: Identity | str, tick_s: float = LONGEST_TICK_S) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        server: ApiServer | Link | NodeLinks,
+        user: Identity | str,
+        tick_s: float = LONGEST_TICK_S,
+    ) -> None:
         self._clock = clock
         self._server = server
         self._user = as_identity(user)
@@ -62,7 +71,9 @@ class Aggregate:
             self._clock.at(again_s, lambda _: self.send(operation, count - served))
 
 
-def renew_leases(clock: Clock, server: ApiServer, nodes: int, period_s: float) -> Generator[Event, Any, None]:
+def renew_leases(
+    clock: Clock, server: ApiServer | NodeLinks, nodes: int, period_s: float
+) -> Generator[Event, Any, None]:
     """Process: every node renews its lease once a period, evenly spread over it."""
     rate_per_s = nodes / period_s
     tick_s = min(max(SHORTEST_TICK_S, REQUESTS_PER_TICK / rate_per_s), LONGEST_TICK_S)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from simpy.events import Event
 
@@ -13,6 +13,10 @@ from sim.apiserver.pipeline import ApiServer, Guard
 from sim.apiserver.request import Operation
 from sim.engine.clock import Clock
 from sim.engine.token_bucket import TokenBucket
+
+if TYPE_CHECKING:
+    from sim.apiserver.connections import Connection
+    from sim.apiserver.replicas import Link, NodeLinks, Streams
 
 MAX_RETRIES = 10
 """client-go gives up after this many answers with Retry-After (Kubernetes 1.20 source, rest client)."""
@@ -27,13 +31,18 @@ class Client:
     __slots__ = ("_clock", "_connection", "_limit", "_server", "network_s", "user")
 
     def __init__(
-        self, clock: Clock, server: ApiServer, user: Identity | str, limit: TokenBucket | None, processes: int = 1
+        self,
+        clock: Clock,
+        server: ApiServer | Link | NodeLinks,
+        user: Identity | str,
+        limit: TokenBucket | None,
+        processes: int = 1,
     ) -> None:
         self._clock = clock
         self._server = server
         self._limit = limit
         self.user = as_identity(user)
-        self._connection = server.connect(self.user, processes)
+        self._connection: Connection | Streams = server.connect(self.user, processes)
         self.network_s = 0.0
         """What a request and its answer take over the underlay at its load; 0: too little to wait for."""
 
@@ -41,6 +50,11 @@ class Client:
     def limit(self) -> TokenBucket | None:
         """Its rate limit, for what takes tokens of it without waiting for an answer."""
         return self._limit
+
+    @property
+    def server(self) -> ApiServer | Link | NodeLinks:
+        """What its requests go to."""
+        return self._server
 
     def turn(self) -> Generator[Event, Any, bool]:
         """Wait for the client's own rate limit. Ends with true when the process that asks has died meanwhile: it must not send."""

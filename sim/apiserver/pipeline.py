@@ -175,6 +175,10 @@ class ApiServer:
                     _leave_later(way)
         return served
 
+    def load(self, cpu_s: float) -> None:
+        """Work that nobody waits for."""
+        self._cores.load(cpu_s)
+
     def _price(self, operation: Operation, user: Identity) -> Price:
         """What such a request costs, worked out once."""
         price = self._prices.get((operation, user))

@@ -69,13 +69,13 @@ class ListOperation(Operation):
 def list_operation(
     resource: str, scope: str = "cluster", version: Version = "newest", limit: int = 0, selects: Selection = "all"
 ) -> ListOperation:
-    """The LIST of these properties. scope: cluster or namespace."""
+    """The LIST of these properties. scope: cluster, namespace, or resource (of one object, by its name)."""
     return ListOperation("LIST", resource, "list_cpu_s", scope=scope, version=version, limit=limit, selects=selects)
 
 
 @cache
 def watch_operation(resource: str, scope: str = "cluster") -> Operation:
-    """The request that opens a watch."""
+    """The request that opens a watch. scope: as of a LIST; resource: of one object, by its name."""
     return Operation("WATCH", resource, "watch_cpu_s", scope=scope, share=0.0)
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from pydantic import model_validator
+
+from sim.apiserver.admission.spec import AdmissionSpec
 from sim.apiserver.authentication.spec import AuthenticationSpec
 from sim.apiserver.authorization.spec import AuthorizationSpec
 from sim.apiserver.connections import ConnectionsSpec
 from sim.apiserver.encoding import EncodingSpec
-from sim.apiserver.admission.spec import AdmissionSpec
 from sim.apiserver.flow_control.catalog import FLOW_CONTROLS, FlowControlSpec
 from sim.apiserver.listing import ListSpec
+from sim.apiserver.load_balancing.catalog import BALANCERS, BalancerSpec
 from sim.apiserver.pki import PkiSpec
 from sim.apiserver.watch_cache import WatchSpec
 from sim.base.spec import Choice, Spec, param
@@ -22,6 +25,25 @@ class ApiServerSpec(Spec):
     """The API server: authenticate, flow control, authorize, admit, store, answer, fan out watches."""
 
     machine: str = param("control-plane", "the machine it runs on")
+    replicas: int = param(1, "API servers behind a load balancer", ge=1, le=100)
+    machines: tuple[str, ...] = param((), "a machine for each replica; none: all run on `machine`")
+    load_balancer: Annotated[BalancerSpec, Choice(BALANCERS)] = param(
+        "round-robin", "how new connections are spread over the replicas"
+    )
+    goaway_chance: float = param(
+        0.0,
+        "chance that an answer makes a client connect anew, which evens the replicas out",
+        source="Kubernetes 1.18 to 1.34 source, API server defaults; 0.001 is usual",
+        ge=0,
+        le=0.02,
+    )
+    start_s: float = param(
+        5.0, "a started process takes so long until it takes connections; its caches fill after that",
+        source="our estimate: flags, etcd, post-start hooks", unverified=True, ge=0, le=600,
+    )
+    refused_s: float = param(
+        5.0e-4, "until a client knows that nobody takes its connection", source="our estimate: a round trip", unverified=True, gt=0, le=10
+    )
     get_cpu_s: float = param(
         4.6e-4, "one GET of one object, besides authentication, authorization, decoding and encoding", source=MEASURED, ge=0, le=1
     )
@@ -69,3 +91,14 @@ class ApiServerSpec(Spec):
     flow_control: Annotated[FlowControlSpec, Choice(FLOW_CONTROLS)] = param(
         "priority-and-fairness", "how many requests are served at a time, and who waits or is refused"
     )
+
+    @model_validator(mode="after")
+    def _a_machine_each(self) -> ApiServerSpec:
+        if self.machines and len(self.machines) != self.replicas:
+            raise ValueError(f"machines names {len(self.machines)} for {self.replicas} replicas; name one for each, or none")
+        return self
+
+    @property
+    def machine_names(self) -> tuple[str, ...]:
+        """The machine of each replica."""
+        return self.machines or (self.machine,) * self.replicas

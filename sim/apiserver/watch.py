@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sim.apiserver.encoding import Encoding
-from sim.apiserver.watch_cache import Handler, Watch, WatchCache
+from sim.apiserver.watch_cache import Handler, MemberWatch, Watch, WatchCache
 from sim.engine.clock import Clock
 from sim.engine.cores import Cores
 from sim.engine.meter import Meter
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from simpy.events import Event
 
     from sim.apiserver.client import Client
+    from sim.apiserver.population import Population
     from sim.apiserver.spec import ApiServerSpec
     from sim.apiserver.storage import Storage
 
@@ -37,7 +38,7 @@ class Topic:
         self.caches = caches
         self.live = list(caches)
         """Those whose servers run."""
-        self.away: list[Watch] = []
+        self.away: list[Watch | Population] = []
         self.stored = 0
         """Changes since the start."""
 
@@ -59,6 +60,8 @@ class WatchHub:
         names = ["watch fan-out", *(f"watch fan-out {number}" for number in range(2, len(servers) + 1))]
         self.meters = [Meter(clock, name, "apiserver", 1) for name in names]
         self.on_end: Callable[[Watch], None] = self._back_at_once
+        self.server_of: Callable[[Watch], int] = lambda watch: 0
+        """The number of the server that a watch's client is connected to, or can be; -1 when none runs."""
         self.dropped = 0
         """Watches that the servers ended because their clients were too slow."""
 
@@ -90,14 +93,10 @@ class WatchHub:
             for cache in topic.caches:
                 cache.latency_s = self._spec.watch_latency_s + one_way_s
 
-    @property
-    def watches(self) -> list[Watch]:
-        """All of them, open or not."""
-        return [
-            watch
-            for topic in self._topics.values()
-            for watch in (*(watch for cache in topic.caches for watch in cache.watches), *topic.away)
-        ]
+    def watchers(self, resource: str) -> int:
+        """How many watch a resource."""
+        topic = self._topics.get(resource)
+        return 0 if topic is None else round(sum(watch.count for cache in topic.caches for watch in cache.watches))
 
     def watch(
         self,
@@ -110,7 +109,6 @@ class WatchHub:
         encoding: Encoding = "protobuf",
         count: int = 1,
         read_s: float = 0.0,
-        server: int = 0,
     ) -> Watch:
         """Open a watch; from now on `on[kind](row)` runs whenever a change of that kind has reached `watcher`.
 
@@ -119,7 +117,7 @@ class WatchHub:
         event; slow ones are dropped.
         """
         watch = Watch(resource, watcher, on, selective, client, encoding, count, read_s)
-        self.open(watch, server)
+        self.open(watch, max(0, self.server_of(watch)))
         return watch
 
     def publish(self, resource: str, kind: str, row: int) -> None:
@@ -151,7 +149,7 @@ class WatchHub:
                 cache.remove(watch)
         if watch not in topic.away:
             topic.away.append(watch)
-            watch.seen = topic.stored - len(watch.missed)
+            watch.seen, watch.revision = topic.stored, topic.caches[0].etcd.database.revision
 
     def drop(self, watch: Watch) -> None:
         """The server ends the watch of a client that is too slow."""
@@ -161,14 +159,20 @@ class WatchHub:
 
     def server_died(self, server: int) -> list[Watch]:
         """All its watches end; returns them."""
-        ended = []
+        ended: list[Watch] = []
         for topic in self._topics.values():
             cache = topic.caches[server]
-            watches = list(cache.watches)
-            cache.die()
+            populations = [watch.population for watch in cache.watches if isinstance(watch, MemberWatch)]
+            for population in populations:
+                population.lose(server)
+            watches = [watch for watch in cache.watches if not isinstance(watch, MemberWatch)]
+            unsent = cache.die()
+            for population in populations:
+                population.died()
             topic.live.remove(cache)
             for watch in watches:
                 self.end(watch)
+                watch.seen, watch.revision = topic.stored - unsent, cache.revision
             ended += watches
         return ended
 

@@ -18,6 +18,7 @@ from sim.engine.meter import Meter
 if TYPE_CHECKING:
     from sim.apiserver.client import Client
     from sim.apiserver.encoding import Encoding
+    from sim.apiserver.population import Population
     from sim.apiserver.spec import ApiServerSpec
     from sim.apiserver.storage import Storage
 
@@ -75,6 +76,30 @@ class WatchSpec(Spec):
         gt=0,
         le=86_400,
     )
+    retry_s: float = param(
+        1.0,
+        "a client whose watch cannot be opened tries again after this",
+        source="Kubernetes 1.20 source, reflector",
+        gt=0,
+        le=60,
+    )
+    retry_max_s: float = param(
+        1.0,
+        "each time twice as long, up to this",
+        source="Kubernetes 1.20 source, reflector: no increase",
+        gt=0,
+        le=3600,
+    )
+    retry_jitter: float = param(
+        0.0, "and up to this share longer, at random", source="Kubernetes 1.20 source, reflector: none", ge=0, le=10
+    )
+    relist_s: float = param(
+        0.8,
+        "a client waits this long, and up to twice as long, before it lists after its version was too old",
+        source="Kubernetes 1.20 source, reflector",
+        gt=0,
+        le=60,
+    )
     page: int = param(10_000, "objects in a page when a starting cache lists etcd", source=K20, ge=1, le=10**7)
 
 
@@ -91,6 +116,7 @@ class Watch:
         "on",
         "read_s",
         "resource",
+        "revision",
         "seen",
         "selective",
         "watcher",
@@ -119,6 +145,8 @@ class Watch:
         """What it would have acted on while it was not open."""
         self.seen = 0
         """Changes stored before the first that it missed."""
+        self.revision = 0
+        """etcd's, up to which it was told of all changes."""
         self._lag = 0.0
         self._lag_s = 0.0
 
@@ -149,6 +177,21 @@ class Watch:
     def read_all(self) -> None:
         """Its connection is new: nothing is on the way."""
         self._lag = 0.0
+
+
+class MemberWatch(Watch):
+    """The members of a population that watch at one server."""
+
+    __slots__ = ("population",)
+
+    def __init__(
+        self, resource: str, watcher: str, on: Mapping[str, Handler | None], selective: bool, population: Population
+    ) -> None:
+        super().__init__(resource, watcher, on, selective, count=0)
+        self.population = population
+
+    def miss(self, kind: str, row: int) -> None:
+        self.population.miss_now(kind, row)
 
 
 class Told:
@@ -215,6 +258,7 @@ class WatchCache:
         """Changes that someone acts on; the others are only encoded."""
         self._under_way: Turn = []
         self._changes = 0
+        self._changes_under_way = 0
         self._encodings = 0.0
         self._serving: Task | None = None
         self._busy = False
@@ -223,6 +267,8 @@ class WatchCache:
         self._asked = False
         self._revision = 0
         """etcd's, up to which the cache knows all changes."""
+        self._listed_revision = 0
+        """At which its process began; 0: it has run since before the run began."""
         self._turn_s, self._turn_changes = array("d"), array("q")
         """Turns that the ring has not been told of: it is only asked when someone comes back."""
         self._ring = Ring()
@@ -284,7 +330,8 @@ class WatchCache:
         while self._changes:
             turn, self._waiting = self._waiting, []
             self._under_way = turn
-            changes, self._changes = self._changes, 0
+            changes = self._changes_under_way = self._changes
+            self._changes = 0
             encodings, self._encodings = self._encodings, 0.0
             revision = self.etcd.database.revision
             began_s = clock._now
@@ -302,7 +349,7 @@ class WatchCache:
             self._turn_s.append(clock._now)
             self._turn_changes.append(changes)
             self._revision = revision
-            self._under_way = []
+            self._under_way, self._changes_under_way = [], 0
             if turn:
                 clock.at(self.latency_s, partial(_deliver, turn))
             if self._readers:
@@ -337,13 +384,27 @@ class WatchCache:
 
     # --- readers
 
-    def covers(self, seen: int) -> bool:
-        """Whether a watch may go on after the `seen`-th change."""
+    def covers(self, seen: int, revision: int) -> bool:
+        """Whether a watch may go on after the `seen`-th change and from a revision of etcd, which its client has seen.
+
+        A new process knows nothing from before its first LIST: it refuses what is older, even where nothing has changed.
+        """
+        if revision < self._listed_revision:
+            return False
         ring = self._ring
         for time_s, changes in zip(self._turn_s, self._turn_changes, strict=True):
             ring.add(time_s, changes)
         del self._turn_s[:], self._turn_changes[:]
         return ring.covers(seen)
+
+    def replay(self, changes: int) -> Event:
+        """Send changes that one watcher missed; fires when they are encoded."""
+        return self._cores.work(changes * self._event_cpu_s)
+
+    @property
+    def revision(self) -> int:
+        """etcd's, up to which the cache knows all changes."""
+        return self._revision
 
     def fresh(self, revision: int) -> Event:
         """Fires with true when the cache knows all changes up to a revision of etcd; with false after the longest wait.
@@ -385,26 +446,29 @@ class WatchCache:
 
     # --- the server's death and its start
 
-    def die(self) -> None:
-        """The server is gone: what it had not sent, its watches miss."""
+    def die(self) -> int:
+        """The server is gone: what it had not sent, its watches miss. Returns how many changes that is."""
+        unsent = self._changes + self._changes_under_way
         if self._serving is not None:
             self._serving.abandon()
         for told, kind, row in (*self._under_way, *self._waiting):
             for watch in told.watches:
                 watch.miss(kind, row)
         self._under_way, self._waiting = [], []
+        self._changes_under_way = 0
         self._changes, self._encodings = 0, 0.0
         self._busy, self._serving, self._asked = False, None, False
         self._meter.level(0, 0)
         self._readers = []
         self.live = False
+        return unsent
 
     def start(self, stored: int) -> Event:
         """A new process begins to fill it; returns the event that says when it is ready. stored: changes so far."""
         del self._turn_s[:], self._turn_changes[:]
         self._ring.total = stored
         self._ring.clear()
-        self._revision = self.etcd.database.revision
+        self._revision = self._listed_revision = self.etcd.database.revision
         self.live = True
         self.ready = Event(self._clock)
         return self.ready

@@ -14,6 +14,7 @@ from simpy.events import Event
 from sim.apiserver.aggregate import Aggregate
 from sim.apiserver.client import Client
 from sim.apiserver.pipeline import ApiServer
+from sim.apiserver.replicas import Link, NodeLinks
 from sim.apiserver.request import Operation
 from sim.apiserver.watch import WatchHub
 from sim.controllers.applications import Applications
@@ -80,7 +81,7 @@ class ControllerManager:
         clock: Clock,
         spec: ControllerManagerSpec,
         machine: Machine,
-        api: ApiServer,
+        api: ApiServer | Link | NodeLinks,
         client: Callable[[str], Client],
         lister: Client,
         pods: PodTable,

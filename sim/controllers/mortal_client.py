@@ -7,8 +7,6 @@ from typing import Any
 
 from simpy.events import Event
 
-from sim.apiserver.admission.chain import NewPod
-from sim.apiserver.admission.chain import NewPod
 from sim.apiserver.client import Client
 from sim.apiserver.request import Operation
 

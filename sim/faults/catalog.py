@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from simpy.events import Event
 
     from sim.apiserver.admission.webhooks import WebhookServer
-    from sim.apiserver.admission.webhooks import WebhookServer
     from sim.apiserver.authentication.union import Credentials
     from sim.apiserver.client import Client
+    from sim.apiserver.replicas import ApiServers
     from sim.controllers.replicas import Replicas
     from sim.engine.clock import Clock
     from sim.etcd.store import Etcd
@@ -40,8 +40,8 @@ class Struck:
     """Makes a client for another program of a tenant, with the namespace that it is at home in."""
     webhooks: Mapping[str, WebhookServer] = field(default_factory=dict)
     """Admission webhooks by name."""
-    webhooks: Mapping[str, WebhookServer] = field(default_factory=dict)
-    """Admission webhooks by name."""
+    servers: ApiServers | None = None
+    """None: there is one API server, and no fault of the scenario strikes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,7 @@ class Targets:
     """Components and tenants by the names of their identities, and whether they prove themselves by a client certificate."""
     nodes: Mapping[str, str] = field(default_factory=dict)
     """Zones by the names of the nodes; none where the nodes come with the workload."""
+    apiservers: int = 1
 
 
 class FaultSpec(Spec):

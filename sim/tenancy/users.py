@@ -18,7 +18,6 @@ from sim.state.pods import Phase, PodTable
 from sim.tenancy.script import Script
 from sim.workload import AppKind, Load
 
-
 ON_DEMAND = (AppKind.CRON_JOB, AppKind.DAEMON_SET)
 """Kinds whose pods are asked for by time and nodes, not by the user."""
 

@@ -29,6 +29,7 @@ EXACT = {
         "lease_cpu_s": 0,
         "watch_event_cpu_s": 1 * MS,
         "watch_latency_s": 0.5 * MS,
+        "watch": {"bookmark_period_s": 3600, "timeout_least_s": 86400},
         "encoding": {
             "encode_json_byte_cpu_s": 0,
             "encode_protobuf_byte_cpu_s": 0,

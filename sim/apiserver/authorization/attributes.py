@@ -66,5 +66,6 @@ def attributes_of(user: Identity, operation: Operation, namespace: str) -> Attri
     """The attributes of a request. Which object it is about the simulation does not say: see `Attributes.name`."""
     verb = VERBS[operation.verb]
     resource, _, subresource = operation.resource.partition("/")
-    name = "" if verb in ("create", "list", "watch") and not subresource else None
+    of_one = operation.scope == "resource" and verb in ("list", "watch")  # by its name
+    name = "" if verb in ("create", "list", "watch") and not subresource and not of_one else None
     return Attributes(user, verb, API_GROUPS.get(resource, ""), resource, subresource, namespace, name)
