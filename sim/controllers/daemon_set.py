@@ -113,7 +113,9 @@ class DaemonSet(PodOwner):
 
 
 class DaemonSetController:
-    """`daemon_set_workers` syncs at a time. specs: where the pod specs of each template begin, one a node."""
+    """`daemon_set_workers` syncs at a time. nodes: all that exist at some time, of which the first
+    `present` are there at the start. specs: where the pod specs of each template begin, one a node.
+    """
 
     def __init__(
         self,
@@ -126,6 +128,7 @@ class DaemonSetController:
         pod_control: PodControl,
         garbage: GarbageCollector,
         nodes: Sequence[ClusterNode],
+        present: int,
         specs: dict[int, int],
     ) -> None:
         self._clock = clock
@@ -136,7 +139,7 @@ class DaemonSetController:
         self._template_of = pods.ids["template"]
         self._pod_control = pod_control
         self._garbage = garbage
-        self._nodes: dict[int, NodeSpec] = {number: node.spec for number, node in enumerate(nodes)}
+        self._nodes: dict[int, NodeSpec] = {number: node.spec for number, node in enumerate(nodes[:present])}
         self._specs = specs
         self.sets: dict[int, DaemonSet] = {}
         """Those that exist, by application."""

@@ -14,15 +14,15 @@ from simpy.events import Event
 from sim.apiserver.aggregate import Aggregate
 from sim.apiserver.client import Client
 from sim.apiserver.pipeline import ApiServer
-from sim.apiserver.replicas import Link, NodeLinks
 from sim.apiserver.request import Operation
-from sim.apiserver.watch import WatchHub
+from sim.apiserver.watch import Handler, WatchHub
 from sim.controllers.applications import Applications
 from sim.controllers.cron_job import CronJobController
 from sim.controllers.daemon_set import DaemonSetController
 from sim.controllers.deployment import DeploymentController
 from sim.controllers.garbage_collector import GarbageCollector
 from sim.controllers.job import JobController
+from sim.controllers.node_lifecycle import NodeLifecycle
 from sim.controllers.operations import (
     REMOVE_FINALIZER,
     RESOURCES,
@@ -41,6 +41,7 @@ from sim.engine.clock import Clock
 from sim.engine.machine import Machine
 from sim.engine.meter import Meter
 from sim.nodes import ClusterNode
+from sim.state.objects import NodeSpec
 from sim.state.pods import Phase, PodTable
 from sim.workload import AppKind, Load
 
@@ -81,7 +82,7 @@ class ControllerManager:
         clock: Clock,
         spec: ControllerManagerSpec,
         machine: Machine,
-        api: ApiServer | Link | NodeLinks,
+        api: ApiServer,
         client: Callable[[str], Client],
         lister: Client,
         pods: PodTable,
@@ -89,6 +90,7 @@ class ControllerManager:
         pod_control: PodControl,
         watch: WatchHub,
         nodes: Sequence[ClusterNode],
+        present: int,
         daemon_specs: dict[int, int],
     ) -> None:
         self._clock = clock
@@ -172,7 +174,7 @@ class ControllerManager:
         if AppKind.DAEMON_SET in kinds:
             own = client("daemon-set-controller")
             self.by_kind[AppKind.DAEMON_SET] = DaemonSetController(
-                clock, spec, machine, own, applications, pods, pod_control, self.garbage, nodes, daemon_specs
+                clock, spec, machine, own, applications, pods, pod_control, self.garbage, nodes, present, daemon_specs
             )
         if AppKind.CRON_JOB in kinds:
             own = client("cronjob-controller")
@@ -196,6 +198,8 @@ class ControllerManager:
         }
         watch.watch("replicasets", NAME, on)
         self._lister = lister
+        self.node_lifecycle: NodeLifecycle | None = None
+        """None where no node ever falls silent."""
 
     @property
     def queues(self) -> list[WorkQueue[Any]]:
@@ -206,6 +210,17 @@ class ControllerManager:
         """How busy the workers of each controller are."""
         return [queue.meter for queue in self.queues]
 
+    def watch_nodes(self, node_lifecycle: NodeLifecycle, spec_of: Callable[[int], NodeSpec]) -> None:
+        """Nodes of this run come and go. spec_of: a node's object as it stands."""
+        self.node_lifecycle = node_lifecycle
+        daemons = self.by_kind.get(AppKind.DAEMON_SET)
+        on: dict[str, Handler | None] = dict.fromkeys(("added", "updated", "removed"))
+        if isinstance(daemons, DaemonSetController):
+            controller = daemons
+            on["added"] = on["updated"] = lambda node: controller.node_changed(node, spec_of(node))
+            on["removed"] = lambda node: controller.node_changed(node, None)
+        self._watch.watch("nodes", NAME, on)
+
     # --- who leads
 
     def suspend(self) -> None:
@@ -215,6 +230,8 @@ class ControllerManager:
             queue.lose()
         for recorder in self._recorders:
             recorder.lose()
+        if self.node_lifecycle is not None:
+            self.node_lifecycle.suspend()
 
     def resume(self) -> None:
         """Another process has come to lead: it lists what there is, then looks at every object."""
@@ -231,6 +248,8 @@ class ControllerManager:
             queue.open = True
         for controller in (self.replicasets, self.garbage, *self.by_kind.values()):
             controller.resync()
+        if self.node_lifecycle is not None:
+            self.node_lifecycle.resume()
 
     # --- what is stored; it reaches the controllers through their watches
 

@@ -163,6 +163,7 @@ class ReplicaSetController:
 
     def pod_finished(self, owner: ReplicaSet, pod: int, failed: bool) -> None:
         self.pod_lost(owner, pod)
+        owner.terminating.discard(pod)
 
     def pod_lost(self, owner: ReplicaSet, pod: int) -> None:
         if pod in owner.pods:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sim.base.spec import Spec, param
+from sim.controllers.node_lifecycle import NodeLifecycleSpec
 
 K20 = "Kubernetes 1.20 source, controller-manager defaults"
 K34 = "Kubernetes 1.34 source, pkg/controller/job"
@@ -88,3 +89,4 @@ class ControllerManagerSpec(Spec):
         12_500, "ended pods that may stay; beyond, the oldest are deleted", source=K20, ge=1, le=100_000_000
     )
     terminated_pod_check_s: float = param(20.0, "between two looks at ended pods", source=K20, gt=0, le=3600)
+    node_lifecycle: NodeLifecycleSpec = NodeLifecycleSpec()
