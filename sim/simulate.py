@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,11 +24,14 @@ from sim.apiserver.authentication.union import Authentication, Credentials
 from sim.apiserver.authorization.catalog import Bench
 from sim.apiserver.authorization.union import Authorization
 from sim.apiserver.client import Client
-from sim.apiserver.identity import ANY_NODE, MASTERS, Identity, identity
+from sim.apiserver.identity import ANY_NODE, CONTROLLER_MANAGER, MASTERS, SCHEDULER, Identity, identity
 from sim.apiserver.pipeline import ApiServer
+from sim.apiserver.population import Population
+from sim.apiserver.reflector import NodeReflectors, Reflectors, renew_watches
+from sim.apiserver.replicas import ApiServers, Link, NodeLinks
 from sim.apiserver.request_log import RequestLog
 from sim.apiserver.storage import Storage
-from sim.apiserver.watch import Handler, WatchHub
+from sim.apiserver.watch import Handler, Watch, WatchHub
 from sim.base.rand import Constant, Sampler, Streams
 from sim.control_network import ControlNetwork
 from sim.controllers.daemon_set import with_daemon_specs
@@ -38,6 +41,7 @@ from sim.controllers.node_lifecycle import NodeLifecycle
 from sim.controllers.pod_control import PodControl
 from sim.controllers.replicas import Replicas
 from sim.engine.clock import Clock
+from sim.engine.cores import MortalCores
 from sim.engine.interrupt import deferred_interrupt
 from sim.engine.machine import Machine
 from sim.engine.meter import Meter
@@ -45,6 +49,7 @@ from sim.engine.program import Program
 from sim.engine.sampler import MeterSampler
 from sim.engine.token_bucket import TokenBucket
 from sim.etcd.router import MAIN, EtcdRouter, etcd_groups
+from sim.faults.apiserver_crash import ApiServerCrash
 from sim.faults.catalog import Struck
 from sim.faults.node_crash import NodeFaultSpec
 from sim.faults.schedule import Faults
@@ -55,8 +60,8 @@ from sim.images.use import ImageUse
 from sim.invariants import check_invariants
 from sim.kubelet.plan import plan_of
 from sim.kubelet.pod_workers import PodWorkers
-from sim.kubelet.runtime_class import runtime_of, with_runtime_classes
 from sim.kubelet.reboot import Reboots
+from sim.kubelet.runtime_class import runtime_of, with_runtime_classes
 from sim.kubelet.status_manager import StatusManager
 from sim.kubelet.sync_loop import Kubelets
 from sim.network.fabric import build_fabric
@@ -213,9 +218,12 @@ class Cluster:
         self.control_network = ControlNetwork(self)
         self.sampler = MeterSampler(clock, scenario.sample_period_s, self._meters(), self._levels())
         if load.nodes_run and self.park is not None:
-            clock.start(self.park.renew_leases(Aggregate(clock, self.api, "system:node"), scenario.kubelet.lease_period_s))
+            renewals = Aggregate(clock, self.node_link, ANY_NODE)
+            clock.start(self.park.renew_leases(renewals, scenario.kubelet.lease_period_s))
         elif load.nodes_run:
-            clock.start(renew_leases(clock, self.api, len(self.nodes), scenario.kubelet.lease_period_s))
+            clock.start(renew_leases(clock, self.node_link, len(self.nodes), scenario.kubelet.lease_period_s))
+        if load.nodes_run:
+            clock.start(renew_watches(clock, scenario.apiserver, self.node_link, len(self.nodes)))
         clock.start(self.scheduler.run())
         clock.start(self.users.play())
         clock.start(self.sampler.run())
@@ -226,32 +234,65 @@ class Cluster:
     def _wire_api_server(self) -> None:
         scenario, clock = self.scenario, self.clock
         spec = scenario.apiserver
-        machine = self._program("kube-apiserver", spec.machine)
+        names = ["kube-apiserver", *(f"kube-apiserver-{number}" for number in range(2, spec.replicas + 1))]
+        cores = [self._program(name, machine) for name, machine in zip(names, spec.machine_names, strict=True)]
+        mortal = None
+        if spec.replicas > 1 or any(isinstance(fault, ApiServerCrash) for fault in scenario.faults):
+            cores = mortal = [MortalCores(each) for each in cores]
         self.owners = {namespace: tenant.name for tenant in self.tenants for namespace in tenant.namespaces}
         self.owners.update(self.load.owners())
         etcd = EtcdRouter(self.etcd_groups, scenario.etcd)
         self.credentials = Credentials()
-        place = Place(clock, machine, etcd, spec.pki, self._streams)
-        bench = Bench(clock, machine, self._streams, scenario.kubernetes, self.owners, scenario.base_dir)
         self.requests = RequestLog(clock)
         self.storage = Storage(etcd, spec.encoding, len(self.nodes))
-        self.watch = WatchHub(clock, spec, self.storage, [machine])
+        self.watch = WatchHub(clock, spec, self.storage, cores)
         self.quotas = Quotas(self._quota_objects())
         webhooks = Webhooks(clock, self.load.admission, spec.admission.webhooks, self._streams)
         self.admission = Admission(self.quotas, webhooks, self._refused_templates)
-        self.api = ApiServer(
-            clock,
-            spec,
-            machine,
-            self.storage,
-            self.watch,
-            Authentication(place, spec.authentication, self.credentials),
-            Authorization(bench, spec.authorization),
-            self.admission,
-            self.requests,
-            scenario.base_dir,
-        )
-        self.node_events = Aggregate(clock, self.api, "system:node")
+        self.apis = [
+            ApiServer(
+                clock,
+                spec,
+                own,
+                self.storage,
+                self.watch,
+                Authentication(Place(clock, own, etcd, spec.pki, self._streams), spec.authentication, self.credentials),
+                Authorization(
+                    Bench(clock, own, self._streams, scenario.kubernetes, self.owners, scenario.base_dir), spec.authorization
+                ),
+                self.admission,
+                self.requests,
+                scenario.base_dir,
+                index,
+            )
+            for index, own in enumerate(cores)
+        ]
+        self.api = self.apis[0]
+        draw = self._streams("apiserver.clients").random
+        self.servers: ApiServers | None = None
+        """None: one API server that never dies."""
+        self.node_link: ApiServer | NodeLinks = self.api
+        """What all nodes' requests go to."""
+        if mortal is not None:
+            self.servers = ApiServers(
+                clock, spec, self.apis, mortal, self.storage, self.watch, self.requests, spec.load_balancer, draw
+            )
+            self.node_link = self.servers.link_nodes(len(self.nodes))
+        self.reflectors = Reflectors(clock, spec, self.watch, self._server_of, draw)
+        self.node_events = Aggregate(clock, self.node_link, "system:node")
+
+    def _link(self, user: str) -> ApiServer | Link | NodeLinks:
+        """What a client's requests go to."""
+        if self.servers is None:
+            return self.api
+        return self.node_link if user == ANY_NODE else self.servers.link(user)
+
+    def _server_of(self, watch: Watch) -> int:
+        """The API server that a watch's client is connected to; -1 when none runs."""
+        link = self.api if watch.client is None else watch.client.server
+        if isinstance(link, Link):
+            return link.open()
+        return next((server for server, up in enumerate(self.servers.up) if up), -1) if self.servers is not None else 0
 
     def _quota_objects(self) -> list[ResourceQuotaObject]:
         """Every ResourceQuota: the tenants', and those that came with the load."""
@@ -301,7 +342,7 @@ class Cluster:
             clock,
             spec,
             machine,
-            self.api,
+            self._link(CONTROLLER_MANAGER),
             client,
             self._client("system:kube-controller-manager", spec.qps, spec.burst, "informers client", "controllers"),
             self.pods,
@@ -342,7 +383,7 @@ class Cluster:
             self.load.templates,
             self._replicaset_of,
             client,
-            Aggregate(self.clock, self.api, "system:kube-scheduler"),
+            Aggregate(self.clock, self._link(SCHEDULER), SCHEDULER),
             self._pod_bound,
             self.pod_control.delete,
         )
@@ -477,6 +518,7 @@ class Cluster:
             self.credentials,
             self._tenant_client,
             self.admission.webhooks.servers,
+            self.servers,
         )
         self.faults = Faults(struck, self.scenario.faults, self.scenario.horizon_s, streams)
 
@@ -508,7 +550,7 @@ class Cluster:
             len(zones),
             ImageUse(pods, wanted, spec.images.gc_period_s).of_node,
         )
-        ipam = Client(clock, self.api, identity("calico-cni", (MASTERS,)), None)
+        ipam = Client(clock, self._link("calico-cni"), identity("calico-cni", (MASTERS,)), None)
         self.network = PodNetwork(
             clock, scenario.network, len(self.nodes), pods, scenario.base_dir, lambda operation: ipam.send(operation, "")
         )
@@ -565,7 +607,7 @@ class Cluster:
         if limit is not None:
             self.limits.append(limit)
         processes = max(1, len(self.nodes)) if user == ANY_NODE else 1
-        client = Client(self.clock, self.api, user, limit, processes)
+        client = Client(self.clock, self._link(user), user, limit, processes)
         self.clients.append(client)
         return client
 
@@ -581,13 +623,13 @@ class Cluster:
             "deleting": scheduler.on_deleting,
             "gone": scheduler.on_gone,
         }
-        self.watch.watch("pods", "kube-scheduler", on_scheduler)
+        self.watch.watch("pods", "kube-scheduler", on_scheduler, client=self._client(SCHEDULER))
         if self.load.nodes_run:
             on_kubelet: dict[str, Handler] = {"bound": kubelets.on_bound, "deleting": kubelets.on_deleted}
             if self.park is not None:
                 node_of = self.pods.ids["node"].__getitem__
                 on_kubelet = {kind: self.park.held_while_away(on, node_of) for kind, on in on_kubelet.items()}
-            self.watch.watch("pods", "kubelet", {**dict.fromkeys(ON_NODE), **on_kubelet}, selective=True)
+            self._watch_on_nodes({**dict.fromkeys(ON_NODE), **on_kubelet})
         on_controllers = {
             "created": self.controllers.pod_added,
             "running": self.controllers.pod_ready,
@@ -597,8 +639,24 @@ class Cluster:
             "deleting": self.controllers.pod_lost,
             "gone": self._controllers_hear_gone,
         }
-        self.watch.watch("pods", "kube-controller-manager", on_controllers)
+        self.watch.watch("pods", "kube-controller-manager", on_controllers, client=self._client(CONTROLLER_MANAGER))
         self.watch.watch("pods", "tenant", {"started": self._tenant_hears_running, "running": self._tenant_hears_running})
+
+    def _watch_on_nodes(self, on: Mapping[str, Handler | None]) -> None:
+        """Every kubelet watches its own pods."""
+        if self.servers is None or self.servers.nodes is None:
+            self.watch.watch("pods", "kubelet", on, selective=True)
+            return
+        node_of = self.pods.ids["node"]
+        kubelets = Population(self.watch, "pods", "kubelet", on, self.servers.nodes.server_of, lambda pod: node_of[pod])
+        self.node_reflectors = NodeReflectors(
+            self.clock,
+            self.scenario.apiserver,
+            self.watch,
+            self.servers,
+            [kubelets],
+            self._streams("apiserver.reflectors"),
+        )
 
     def _pod_created(self, pod: int) -> None:
         self.watch.publish("pods", "created", pod)
@@ -643,7 +701,7 @@ class Cluster:
     def _meters(self) -> list[Meter]:
         return [
             *(machine.meter for machine in self.machines.values()),
-            *self.api.flow_control.meters,
+            *(meter for api in self.apis for meter in api.flow_control.meters),
             *self.watch.meters,
             *(group.meter for group in self.etcd_groups.values()),
             self.scheduler.meter,
