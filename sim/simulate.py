@@ -145,6 +145,7 @@ def simulate(
         except KeyboardInterrupt:
             complete = False
     cluster.network.spread.close()
+    cluster.network.services.close()
     cluster.sampler.sample()
     check_invariants(cluster)
     record = collect(cluster, seed, replication, complete)
@@ -457,8 +458,8 @@ class Cluster:
             self.load.app_pods,
             lambda pod: self.load.app_kind[self.pods.ids["app"][pod]] == AppKind.DAEMON_SET,
         )
-        reboots = Reboots(self.kubelets)
-        self.node_faults = NodeFaults(clock, park, self.drains, reboots.stop, reboots.start, streams("faults.nodes"))
+        self.reboots = reboots = Reboots(self.kubelets)
+        self.node_faults = NodeFaults(clock, park, self.drains, self._machine_stops, reboots.start, streams("faults.nodes"))
         self._wire_node_lifecycle_controller(park, streams)
         if scenario.autoscaler is not None:
             pools = {
@@ -552,7 +553,8 @@ class Cluster:
         )
         ipam = Client(clock, self._link("calico-cni"), identity("calico-cni", (MASTERS,)), None)
         self.network = PodNetwork(
-            clock, scenario.network, len(self.nodes), pods, scenario.base_dir, lambda operation: ipam.send(operation, "")
+            clock, scenario.network, len(self.nodes), pods, scenario.base_dir, lambda operation: ipam.send(operation, ""),
+            streams("network.routes"),
         )
         pool_runtimes = {name: pool.runtime for name, pool in scenario.nodes.all_pools.items() if pool.runtime is not None}
         self.kubelets = Kubelets(
@@ -674,8 +676,15 @@ class Cluster:
     def _pod_running(self) -> None:
         self.started += 1
 
+    def _machine_stops(self, node: int) -> None:
+        self.reboots.stop(node)
+        self.network.spread.node_died(node)
+
     def _tenant_hears_running(self, pod: int) -> None:
         self.pods.times["watched_s"][pod] = self.clock.now
+        app = self.pods.ids["app"][pod]
+        if self.load.app_kind[app] == AppKind.SERVICE:
+            self.network.services.endpoint_changed(app, pod, added=True)
 
     def _controllers_hear_finished(self, pod: int) -> None:
         self.pod_control.release(pod)
@@ -690,6 +699,9 @@ class Cluster:
         self.watch.publish("pods", "deleting", pod)
 
     def _pod_gone(self, pod: int) -> None:
+        app = self.pods.ids["app"][pod]
+        if self.load.app_kind[app] == AppKind.SERVICE and not isnan(self.pods.times["watched_s"][pod]):
+            self.network.services.endpoint_changed(app, pod, added=False)
         self.watch.publish("pods", "gone", pod)
 
     def _controllers_hear_gone(self, pod: int) -> None:

@@ -7,6 +7,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from simpy.events import Event
 
 from sim.base.errors import Problems
@@ -15,6 +16,7 @@ from sim.network.addresses import CalicoBlocks, HostLocal, subnet_of
 from sim.network.cni.catalog import Addressing
 from sim.network.cni_config import NetworkConfiguration, read_configuration
 from sim.network.ipam_store import IpamStore, Send
+from sim.network.routes.service_rules import ServiceRules
 from sim.network.routes.spread import RouteSpread
 from sim.network.setup import Process
 from sim.network.spec import NetworkSpec
@@ -32,7 +34,14 @@ class PodNetwork:
     """
 
     def __init__(
-        self, clock: Clock, spec: NetworkSpec, nodes: int, pods: PodTable, base_dir: str = ".", send: Send | None = None
+        self,
+        clock: Clock,
+        spec: NetworkSpec,
+        nodes: int,
+        pods: PodTable,
+        base_dir: str = ".",
+        send: Send | None = None,
+        rng: np.random.Generator | None = None,
     ) -> None:
         problems = Problems("network")
         spec.check("network", nodes, problems)
@@ -64,7 +73,9 @@ class PodNetwork:
         self._lent: dict[int, int] = {}
         """Borrowed addresses by pod."""
         self._aggregate = getattr(cni, "aggregate_blocks", True)
-        self.spread = RouteSpread(clock, cni, spec.bgp, spec.felix, nodes, spec.policies, pods)
+        self.spread = RouteSpread(clock, cni, spec.bgp, spec.felix, nodes, spec.policies, pods, spec.lease, rng)
+        half_s, all_s = pods.times["serving_50_s"], pods.times["serving_all_s"]
+        self.services = ServiceRules(clock, spec.kube_proxy, nodes, half_s, all_s, rng or np.random.default_rng(0))
         self.exhausted = 0
         """Times that a node had no address for a pod."""
 

@@ -227,6 +227,7 @@ def _counters(cluster: Cluster) -> dict[str, int]:
         "addresses_lacking": cluster.network.exhausted,
         "routes_announced": cluster.network.spread.announced,
         "route_batches": cluster.network.spread.batches,
+        "service_syncs": cluster.network.services.syncs,
         "control_bytes": int(cluster.control_network.traffic.sent_bytes),
         "image_pulls": cluster.images.pulls,
         "image_bytes": int(cluster.images.source.sent_bytes),
@@ -243,6 +244,11 @@ def _notes(cluster: Cluster) -> list[str]:
         notes.append(
             f"{len(load.refused)} of {load.rows_read} input rows were left out, "
             f"for example {load.refused[0].where}: {load.refused[0].reason}"
+        )
+    for died_s, half_s, all_s in cluster.network.spread.deaths:
+        notes.append(
+            f"after the death of a node at {died_s:g} s half of the others dropped its routes in {half_s - died_s:.4g} s, all in "
+            f"{all_s - died_s:.4g} s"
         )
     if cluster.unlisted_images:
         names = sorted(cluster.unlisted_images)

@@ -67,6 +67,8 @@ POD_TIMES: tuple[Column, ...] = (
     Column("reachable_90_s", "s", "90 % of the other nodes have its route"),
     Column("reachable_99_s", "s", "99 % of the other nodes have its route"),
     Column("reachable_all_s", "s", "every other node has its route"),
+    Column("serving_50_s", "s", "half of the nodes' kube-proxies send connections of its service to it"),
+    Column("serving_all_s", "s", "every node's kube-proxy sends connections of its service to it"),
     Column("finished_s", "s", "its containers ended by themselves"),
     Column("delete_requested_s", "s", "a DELETE was sent for it"),
     Column("killed_s", "s", "its containers were stopped after a DELETE"),

@@ -261,3 +261,19 @@ def test_ipam_s_requests_and_routes_are_counted_in_a_result():
         Scenario.load("quick", {**small, "network.cni": {"type": "calico-bgp", "datastore_requests": False}})
     ).record
     assert "ipamhandles" not in {kind.resource for kind in without.request_kinds}
+
+
+def test_a_dead_node_s_routes_stay_until_timers_end():
+    """Hold timer 30 s: peers drop the routes after U(0.75, 1) x 30 s less the age of the last keepalive; a cloud's never."""
+    bed = Bed({"cni": "calico-bgp", "bgp": {"hold_s": 30}}, nodes=50)
+    bed.clock.at(5.0, lambda _: bed.network.spread.node_died(3))
+    bed.clock.run_until(60)
+    died_s, half_s, all_s = bed.network.spread.deaths[0]
+    assert died_s == 5.0
+    assert 5 + 0.75 * 30 - 10 < half_s < all_s < 5 + 30
+    cloud = Bed({"cni": "kubenet"}, nodes=50)
+    cloud.network.spread.node_died(3)
+    assert cloud.network.spread.deaths == [(0.0, np.inf, np.inf)]
+    leased = Bed({"cni": "flannel-vxlan", "lease": {"store": "etcd", "lease_s": 100}}, nodes=50)
+    leased.network.spread.node_died(3)
+    assert leased.network.spread.deaths == [(0.0, 100.0, 100.0)]

@@ -54,6 +54,9 @@ class KubeProxySpec(Spec):
         ge=0,
         le=1,
     )
+    played_nodes: int = param(
+        20, "kube-proxies that a run plays, with loops at different phases; they stand for all", ge=1, le=100_000
+    )
     endpoint_slice_s: float = param(
         1.0,
         "from a pod ready to its endpoint at the node: the EndpointSlice controller's batch, API and watch",

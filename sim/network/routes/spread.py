@@ -9,6 +9,7 @@ starts. In a full mesh each node sends its own; its queue is a recursion, not ev
 from __future__ import annotations
 
 from collections.abc import Generator
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -17,26 +18,39 @@ from simpy.events import Event
 from sim.engine.clock import Alarm, Clock
 from sim.engine.meter import Meter
 from sim.network.cni.catalog import CniSpec, Spread
-from sim.network.routes.bgp import BgpSpec
+from sim.network.routes.bgp import BgpSpec, withdrawal_s
 from sim.network.routes.felix import FelixSpec
+from sim.network.routes.leases import LeaseSpec
 from sim.state.pods import REACHABLE, PodTable
 
 
 class RouteSpread:
     """Writes the `reachable_*` columns.
 
-    nodes: of the cluster. policies: network policies whose address sets select every pod. New routes and withdrawals take the
-    same way; both load the reflectors. Columns are written ahead of time: `close` takes back what had not come at the end.
+    nodes: of the cluster. policies: network policies whose address sets select every pod. rng: draws the timers after a node's
+    death. New routes and withdrawals take the same way; both load the reflectors. Columns are written ahead of time: `close` takes
+    back what had not come at the end.
     """
 
     def __init__(
-        self, clock: Clock, cni: CniSpec, bgp: BgpSpec, felix: FelixSpec, nodes: int, policies: int, pods: PodTable
+        self,
+        clock: Clock,
+        cni: CniSpec,
+        bgp: BgpSpec,
+        felix: FelixSpec,
+        nodes: int,
+        policies: int,
+        pods: PodTable,
+        lease: LeaseSpec | None = None,
+        rng: np.random.Generator | None = None,
     ) -> None:
         self._clock = clock
         self._bgp = bgp
         self._felix = felix
         self._nodes = nodes
         self._policies = policies
+        self._lease = lease or LeaseSpec()
+        self._rng = rng if rng is not None else np.random.default_rng(0)
         self._columns = [(share, pods.times[name]) for name, share in REACHABLE]
         self._mechanism = cni.features.spread
         self._rules_per_pod = cni.rules_per_pod
@@ -51,6 +65,8 @@ class RouteSpread:
         self.announced = 0
         """Routes announced and withdrawn."""
         self.batches = 0
+        self.deaths: list[tuple[float, float, float]] = []
+        """Nodes that died: when, and when half and all of the others had dropped their routes (inf: they stay)."""
 
     def pod_attached(self, pod: int, node: int, pods_on_node: int, new_route: bool) -> None:
         """A pod's network is set up on its node; new_route: its peers do not have a route that covers it."""
@@ -73,6 +89,26 @@ class RouteSpread:
     def route_withdrawn(self, node: int) -> None:
         """A node gave a block back, or a borrowed address: one update to everybody."""
         self._announce(-1, node, 0.0)
+
+    def node_died(self, node: int) -> None:
+        """A node is gone without a word: its peers keep its routes until their timers say so."""
+        now, spread = self._clock._now, self._mechanism
+        half_s = all_s = inf
+        if self._nodes < 2 or spread is Spread.NONE:
+            return
+        if spread is Spread.BGP:
+            gone_s = withdrawal_s(self._bgp, self._nodes, "silent", self._rng)
+            half_s, all_s = float(np.median(gone_s)), float(gone_s[-1])
+        elif spread is Spread.LEASE:
+            half_s = all_s = self._lease.node_death_s()
+        self.deaths.append((now, now + half_s, now + all_s))
+        if all_s < inf:
+            self._clock.at(half_s, lambda _: self._withdrawn(node))
+
+    def _withdrawn(self, node: int) -> None:
+        """Reflectors tell all others; in a mesh each has found out by itself."""
+        if self._mechanism is Spread.BGP and self._bgp.topology == "reflectors":
+            self.route_withdrawn(node)
 
     def close(self) -> None:
         """The run ends now: what was still on its way has not come."""
