@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from math import inf
+from math import inf, isnan
 from typing import Any
 
 import numpy as np
@@ -419,7 +419,8 @@ class Cluster:
         self.park: NodePark | None = None
         self.node_faults: NodeFaults | None = None
         self.autoscaler: Autoscaler | None = None
-        if len(self.nodes) == self._present and not any(isinstance(fault, NodeFaultSpec) for fault in scenario.faults):
+        node_faults = any(isinstance(fault, NodeFaultSpec) for fault in scenario.faults)
+        if len(self.nodes) == self._present and scenario.autoscaler is None and not node_faults:
             return
         park = self.park = NodePark(clock, self.nodes, self._present, self.core, self.scheduler, self.watch)
 
@@ -436,7 +437,8 @@ class Cluster:
             clock,
             spec.join,
             park,
-            self._client("system:node"),
+            self._client(ANY_NODE),
+            self._client("system:kube-proxy"),
             self._client(manager + "certificate-controller"),
             self._client(manager + "node-controller", spec.join.cidr_qps, spec.join.cidr_burst, "node IPAM client", "controllers"),
             streams,

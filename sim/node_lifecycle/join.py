@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from simpy.events import Event
 
 from sim.apiserver.client import Client
-from sim.apiserver.request import RENEW_LEASE, Operation, list_operation, watch_operation
+from sim.apiserver.request import RENEW_LEASE, Operation, Selection, list_operation, watch_operation
 from sim.base.rand import Distribution, Sampler, Streams
 from sim.engine.clock import Clock
 from sim.node_lifecycle.park import NodePark, NodeState
@@ -29,14 +29,24 @@ PATCH_NODE = Operation("PATCH", "nodes", "patch_cpu_s", writes=1)
 PATCH_NODE_STATUS = Operation("PATCH", "nodes/status", "patch_cpu_s", writes=1)
 CREATE_LEASE = Operation("POST", "leases", "create_cpu_s", writes=1, keys=1)
 DELETE_NODE = Operation("DELETE", "nodes", "delete_cpu_s", reads=1, writes=1, keys=-1)
-WATCHED = ("pods", "nodes", "services", "runtimeclasses", "csidrivers", "endpointslices", "configmaps", "secrets")
-"""What kubelet and kube-proxy watch; the watches of a node go round them."""
+WATCHED: dict[str, Selection] = {
+    "pods": "of-a-node",
+    "nodes": "one",
+    "services": "all",
+    "runtimeclasses": "all",
+    "csidrivers": "all",
+    "endpointslices": "all",
+    "configmaps": "one",
+    "secrets": "one",
+}
+"""What kubelet and kube-proxy watch, and which objects of it; the watches of a node go round them."""
+BY_PROXY = ("services", "endpointslices")
 
 
 class Joining:
     """Brings nodes into the cluster.
 
-    kubelet: the nodes' own requests. approver: the controllers that approve and sign. ranges: the one that gives address ranges.
+    kubelet, proxy: the nodes' own requests. approver: the controllers that approve and sign. ranges: the one that gives address ranges.
     """
 
     def __init__(
@@ -45,6 +55,7 @@ class Joining:
         spec: JoinSpec,
         park: NodePark,
         kubelet: Client,
+        proxy: Client,
         approver: Client,
         ranges: Client,
         streams: Streams,
@@ -53,6 +64,7 @@ class Joining:
         self._spec = spec
         self._park = park
         self._kubelet = kubelet
+        self._proxy = proxy
         self._approver = approver
         self._ranges = ranges
         self._streams = streams
@@ -102,17 +114,12 @@ class Joining:
 
     def _watches(self) -> Process:
         """Kubelet and kube-proxy list what they watch, from the cache, one after the other, then open the watch."""
+        resources = list(WATCHED)
         for number in range(self._spec.watches):
-            resource = WATCHED[number % len(WATCHED)]
-            selects = (
-                "of-a-node"
-                if resource == "pods"
-                else "one"
-                if resource in ("nodes", "configmaps", "secrets")
-                else "all"
-            )
-            yield from self._send(self._kubelet, list_operation(resource, version="any", selects=selects))
-            yield from self._send(self._kubelet, watch_operation(resource))
+            resource = resources[number % len(resources)]
+            client = self._proxy if resource in BY_PROXY else self._kubelet
+            yield from self._send(client, list_operation(resource, version="any", selects=WATCHED[resource]))
+            yield from self._send(client, watch_operation(resource))
 
     def _send(self, client: Client, operation: Operation) -> Process:
         """Until it is answered well; a request that failed goes again a little later."""
