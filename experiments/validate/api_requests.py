@@ -14,7 +14,8 @@ from experiments.validate import beds
 from experiments.validate.judge import EXACT, MIDDLE, Metric, Outcome, Row, latencies, latencies_of, latency_metrics
 from experiments.validate.truth import Truth
 from sim.apiserver.client import Client
-from sim.apiserver.request import CREATE_POD, GET_POD, PATCH_POD_STATUS
+from sim.apiserver.identity import MASTERS, Identity, identity
+from sim.apiserver.request import CREATE_POD, GET_POD, PATCH_POD_STATUS, Operation, list_operation
 from sim.base.rand import Streams
 from sim.scenario import Scenario
 from sim.simulate import Cluster
@@ -26,6 +27,8 @@ FILE = "apiserver_micro_costs.json"
 NAMESPACE = "bench"
 TENANT = "bench"
 NEVER_S = 1e9
+PODS_STORED = 6_300
+"""Of all namespaces, which a LIST from the watch cache looks through: 100, 1,000 and 5,000 were made for the rows, and some."""
 LARGE = 10**9
 """Pods that the quota of a row allows: more than are ever posted."""
 
@@ -179,26 +182,28 @@ def _figures(setup: Setup, row: dict[str, Any]) -> dict[str, float]:
     etcd, api = (
         histograms.get(name) or {} for name in ("etcd_request_duration_seconds", "apiserver_request_duration_seconds")
     )
-    asked = sum(float(one["count"]) for one in api.values())
-    if asked and not setup.op.startswith("list"):
+    asked = sum(float(one["count"]) for name, one in api.items() if " pods " in name)
+    if asked and not setup.op.startswith("list"):  # a LIST asks etcd once a page
         of_pods = sum(float(one["count"]) for name, one in etcd.items() if name.endswith("core.Pod"))
-        found["etcd requests a request"] = of_pods / asked
         if setup.quota:
-            found["quota updates a request"] = (
-                float(etcd.get("update *core.ResourceQuota", {"count": 0.0})["count"]) / asked
-            )
+            updates = float(etcd.get("update *core.ResourceQuota", {"count": 0.0})["count"])
+            found["quota updates a request"] = updates / asked
+        else:
+            found["etcd requests a request"] = of_pods / asked
     return found
 
 
 def scenario_of(setup: Setup, calibration: str) -> Scenario:
-    """The measured cluster as the row has it."""
+    """The measured cluster as the row has it; a pod is as large as its answers say."""
     base = beds.cluster(calibration)
+    size = setup.object_bytes / (1.0 if setup.protobuf else base.apiserver.encoding.json_ratio)
     return base.replace(
         {
             "apiserver.authorization.methods.rbac.other_role_bindings": 1 + setup.role_bindings,
             "apiserver.authorization.methods.rbac.other_cluster_role_bindings": setup.cluster_role_bindings,
             "apiserver.authentication.modes": ["x509", "static-token", "service-account"],
             "apiserver.authentication.tenants": "static-token" if setup.auth == "token" else "x509",
+            "etcd.object_bytes.pods": max(1, round(size)),
         }
     )
 
@@ -237,11 +242,17 @@ class Bench:
         machine = self.cluster.machines["control-plane"]
         self.client = bed.api_client.program(self.clock, machine, streams)
         self.controllers = self.cluster.programs["kube-controller-manager"]
+        beds.idle_programs(self.cluster, bed)
         beds.informers(self.cluster, "bench", bed.model_copy(update={"scheduler": beds.InformerSpec(event_cpu_s=0)}))
 
-    def connect(self, user: str) -> Client:
+    def connect(self, user: Identity | str) -> Client:
         """A client with a connection of its own."""
         return self.cluster._client(user)
+
+    def fill(self, objects: int) -> None:
+        """Store the pods that there are before a row begins: those of its namespace, and others."""
+        self.cluster.storage.add("pods", NAMESPACE, objects)
+        self.cluster.storage.add("pods", "others", max(0, PODS_STORED - objects))
 
     def tell(self) -> None:
         """A pod was changed: those who watch pods hear of it."""
@@ -259,31 +270,35 @@ class Bench:
                 self.client.cpu_s,
                 cluster.machines["control-plane"].meter.read()[0],
                 etcd.puts + etcd.ranges,
+                cluster.api.admission.evaluator.updates,
             ]
         )
 
 
+def user_of(setup: Setup) -> Identity | str:
+    """In whose name a row's requests are sent: the namespace's tenant, or an administrator for what a tenant may not do or say."""
+    if setup.protobuf or setup.op.endswith("status"):
+        name = "system:bench" if setup.protobuf else "bench-admin"
+        return identity(name, (MASTERS,), "static-token" if setup.auth == "token" else "x509")
+    return TENANT
+
+
 Request = Callable[[Bench, Client], Generator[Event, Any, int]]
+UPDATE_POD_STATUS = Operation("PUT", "pods/status", "patch_cpu_s", writes=1)
+DELETE_UNBOUND_POD = Operation("DELETE", "pods", "delete_cpu_s", reads=1, writes=1, keys=-1)
 
 
-def user_of(op: str) -> str:
-    """In whose name an operation is sent: the tenant, or who may patch a pod's status."""
-    return "system:node" if op.endswith("status") else TENANT
+def _read(operation: Operation) -> Request:
+    return lambda _, client: client.send(operation, NAMESPACE)
 
 
-def patch_status(client: Client) -> Generator[Event, Any, int]:
-    """Patch a pod's status."""
-    return client.send(PATCH_POD_STATUS, NAMESPACE)
+def _write(operation: Operation) -> Request:
+    def request(bench: Bench, client: Client) -> Generator[Event, Any, int]:
+        code = yield from client.send(operation, NAMESPACE)
+        bench.tell()
+        return code
 
-
-def _get(bench: Bench, client: Client) -> Generator[Event, Any, int]:
-    return client.send(GET_POD, NAMESPACE)
-
-
-def _patch(bench: Bench, client: Client) -> Generator[Event, Any, int]:
-    code = yield from patch_status(client)
-    bench.tell()
-    return code
+    return request
 
 
 def _post(bench: Bench, client: Client) -> Generator[Event, Any, int]:
@@ -295,8 +310,12 @@ def _post(bench: Bench, client: Client) -> Generator[Event, Any, int]:
 
 
 REQUESTS: dict[str, Request] = {
-    "get": _get,
-    "patchstatus": _patch,
+    "get": _read(GET_POD),
+    "list": _read(list_operation("pods", "namespace")),
+    "listrv0": _read(list_operation("pods", "namespace", "any")),
+    "patchstatus": _write(PATCH_POD_STATUS),
+    "putstatus": _write(UPDATE_POD_STATUS),
+    "delete": _write(DELETE_UNBOUND_POD),
     "post": _post,
 }
 """By the name of the operation in the recorded rows."""
@@ -309,12 +328,13 @@ def replay(setup: Setup, calibration: str, seconds: float, seed: int) -> Outcome
         return Outcome({}, failed=f"operation '{setup.op}' is not simulated")
     bed = beds.bed(calibration)
     bench = Bench(scenario_of(setup, calibration), load_of(setup), bed, seed)
+    bench.fill(setup.objects)
     clock, warm_up_s = bench.clock, min(0.5, seconds / 4)
     latency_s: list[float] = []
     codes: dict[int, int] = {}
 
     def client() -> Generator[Event, Any, None]:
-        connection = bench.connect(user_of(setup.op))
+        connection = bench.connect(user_of(setup))
         size = bed.api_client.byte_cpu_s * setup.object_bytes * (setup.objects if setup.op.startswith("list") else 1)
         while True:
             begun_s = clock._now
@@ -336,6 +356,7 @@ def replay(setup: Setup, calibration: str, seconds: float, seed: int) -> Outcome
         return Outcome({}, failed=f"{done} requests in {seconds:g} s, of which refused: {wrong}")
     return Outcome(
         {
+            **({"quota updates a request": used[6] / done} if setup.quota else {}),
             "throughput": done / seconds,
             **latencies_of(np.array(latency_s)),
             "API server CPU a request": used[0] / done,

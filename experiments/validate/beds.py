@@ -137,7 +137,7 @@ def cluster(calibration: str, values: Mapping[str, Any] | None = None) -> Scenar
 
 def informers(cluster: Cluster, resource: str, bed: BedSpec) -> None:
     """Controller manager and scheduler take in each event of a pod that is published as `resource`."""
-    kinds = ("created", "bound", "status", "running", "deleting", "gone", "changed")
+    kinds = ("created", "bound", "status", "started", "running", "ready", "unready", "finished", "deleting", "gone", "changed")
     for name, spec in (("kube-controller-manager", bed.controllers), ("kube-scheduler", bed.scheduler)):
         load = partial(_take_in, cluster.programs[name], spec.event_cpu_s)
         cluster.watch.watch(resource, f"{name} (informers)", dict.fromkeys(kinds, load))

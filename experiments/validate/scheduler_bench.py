@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from simpy.events import Event
 
 from experiments.validate import beds
 from experiments.validate.judge import MIDDLE, Metric, Outcome, Row, latencies, latencies_of, latency_metrics
 from experiments.validate.truth import Truth
+from sim.apiserver.client import Client
+from sim.apiserver.identity import Identity
 from sim.base.rand import Streams
+from sim.engine.program import Program
 from sim.simulate import Cluster
 from sim.state.objects import (
     Affinity,
@@ -31,6 +36,9 @@ FAMILY = "scheduler benchmark"
 FILE = "scheduler_perf.json"
 WORKERS = 30
 """Pods that the benchmark posts at a time (Kubernetes 1.20 source, testutils.NewTestPodCreator)."""
+CLIENT = "scheduler-perf"
+NOBODY = Identity("", ())
+"""Who asks (Kubernetes 1.20 source, test/integration/framework: an authenticator that knows no names)."""
 HORIZON_S = 600.0
 
 METRICS = {
@@ -202,7 +210,7 @@ def _load(setup: Setup, case: Case) -> Load:
     steps += [Post((size - 1,), WORKERS), Wait((size - 1,), setup.pods)]
     return Load(
         templates=templates,
-        tenants=("scheduler-perf",),
+        tenants=(CLIENT,),
         app_time_s=np.zeros(size),
         app_end_s=np.full(size, np.inf),
         app_kind=np.full(size, AppKind.POD, np.int8),
@@ -238,6 +246,7 @@ def replay(setup: Setup, calibration: str, seconds: float, seed: int) -> Outcome
         },
     )
     cluster = Cluster(scenario, _load(setup, case), Streams(seed))
+    _make_one(cluster, beds.bed(calibration).api_client.request_cpu_s)
     clock, pods = cluster.clock, cluster.pods
     first_measured = setup.init_pods * len(case.init)
     measured = slice(first_measured, first_measured + setup.pods)
@@ -268,6 +277,35 @@ def replay(setup: Setup, calibration: str, seconds: float, seed: int) -> Outcome
         },
         {"add to bind": bound - queued},
     )
+
+
+class InProcess:
+    """A client whose own work, encoding and decoding, is done by the process that it asks: while that is busy, it asks later."""
+
+    def __init__(self, client: Client, process: Program, cpu_s: float) -> None:
+        self._client = client
+        self._process = process
+        self._cpu_s = cpu_s
+        self.turn = client.turn
+
+    def send(self, *request: Any) -> Generator[Event, Any, int]:
+        yield self._process.work(self._cpu_s)
+        code = yield from self._client.send(*request)
+        yield self._process.work(self._cpu_s)
+        return code
+
+
+def _make_one(cluster: Cluster, client_cpu_s: float) -> None:
+    """API server, scheduler and pod creator are one process with one client set.
+
+    Without an authenticator its user has neither name nor groups, so that no flow schema but the catch-all is its own.
+    """
+    process = cluster.programs["kube-apiserver"]
+    for client in cluster.clients:
+        client.user = NOBODY
+    cluster.scheduler._machine = process
+    cluster.scheduler._client = InProcess(cluster.scheduler._client, process, client_cpu_s)
+    cluster.users._clients = [InProcess(client, process, client_cpu_s) for client in cluster.users._clients]
 
 
 def _used(cluster: Cluster) -> np.ndarray:
