@@ -36,10 +36,9 @@ WATCHED: dict[str, Selection] = {
     "runtimeclasses": "all",
     "csidrivers": "all",
     "endpointslices": "all",
-    "configmaps": "one",
-    "secrets": "one",
 }
-"""What kubelet and kube-proxy watch, and which objects of it; the watches of a node go round them."""
+"""What kubelet and kube-proxy watch, and which objects of it. The watches of a node go round them: those of config maps and secrets,
+which come with the first pods of a node, are counted as others of these."""
 BY_PROXY = ("services", "endpointslices")
 
 
