@@ -274,6 +274,8 @@ class Cluster:
         """None: one API server that never dies."""
         self.node_link: ApiServer | NodeLinks = self.api
         """What all nodes' requests go to."""
+        self.node_reflectors: NodeReflectors | None = None
+        """None: nodes' watches never end together."""
         if mortal is not None:
             self.servers = ApiServers(
                 clock, spec, self.apis, mortal, self.storage, self.watch, self.requests, spec.load_balancer, draw

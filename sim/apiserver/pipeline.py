@@ -76,6 +76,9 @@ class ApiServer:
         put_quota = storage.of("resourcequotas").put
         evaluator = QuotaEvaluator(clock, spec.admission.quota, cores, put_quota, spec.quota_cpu_s, admission.quotas)
         self.admission = admission.of_server(evaluator)
+        if index:  # names of meters are each taken once
+            for meter in self.flow_control.meters:
+                meter.name = f"{meter.name} {index + 1}"
 
     def connect(self, user: Identity, processes: int = 1) -> Connection:
         """The connection of a user's client; processes: so many alike ones behind one client."""
@@ -91,8 +94,8 @@ class ApiServer:
     ) -> Generator[Event, Any, int]:
         """One request of `user`.
 
-        new: what a new pod meets in admission. guard: whether the object still is what the writer took it
-        for; asked when the write is stored, and if not, nothing is written and the answer is 409.
+        new: what a new pod meets in admission. guard: called when the write is stored: makes the change, or
+        returns false if the object is not what the writer took it for any more; then the answer is 409.
         """
         arrived_s = self._clock._now
         proof_cpu_s = self.authentication.known_cpu_s[user]

@@ -44,11 +44,15 @@ class LeaseLock:
         return (self._stored.record, self._stored.version) if code == 200 else None
 
     def update(self, record: Record, version: int) -> Generator[Event, Any, int]:
-        """Write if nobody else has written since `version`; returns the new version, 0 when refused."""
+        """Write if nobody else has written since `version`; returns the new version, 0 when refused or not answered."""
         yield from self._client.turn()
-        code = yield from self._client.send(UPDATE_LOCK if version else CREATE_LOCK, NAMESPACE)
-        if code not in (200, 201) or self._stored.version != version:
-            return 0
-        self._stored.version += 1
-        self._stored.record = record
-        return self._stored.version
+
+        def write() -> bool:
+            if self._stored.version != version:
+                return False
+            self._stored.version += 1
+            self._stored.record = record
+            return True
+
+        code = yield from self._client.send(UPDATE_LOCK if version else CREATE_LOCK, NAMESPACE, guard=write)
+        return version + 1 if code in (200, 201) else 0
