@@ -104,10 +104,9 @@ def _quotas(cluster: Cluster) -> list[str]:
                 held[quota][name] += amount * int(count)
     for quota, amounts in held.items():
         for name, hard in quota.hard.items():
-            if not amounts[name] <= quota.used[name] <= hard:
-                broken.append(
-                    f"quota {quota.namespace}: {name} used {quota.used[name]}, live pods {amounts[name]}, limit {hard}"
-                )
+            used = quota.used[name] - quota.ended[name]
+            if not amounts[name] <= used <= quota.used[name] <= hard:
+                broken.append(f"quota {quota.namespace}: {name} used {used}, live pods {amounts[name]}, limit {hard}")
     return broken
 
 

@@ -73,6 +73,9 @@ class ApiServer:
         self.index = index
         self.lists = Lists(spec.lists, cores, storage, hub, index)
         self.flow_control = spec.flow_control.build(clock, base_dir)
+        self.flow_control.weigh_by(
+            storage.objects, self.lists.from_cache, lambda resource: hub.watchers_of_all(resource, index)
+        )
         put_quota = storage.of("resourcequotas").put
         evaluator = QuotaEvaluator(clock, spec.admission.quota, cores, put_quota, spec.quota_cpu_s, admission.quotas)
         self.admission = admission.of_server(evaluator)

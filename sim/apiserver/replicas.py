@@ -363,6 +363,7 @@ class ApiServers:
         for task in flight:
             task.abandon()
         self._cores[server].die()
+        self.all[server].admission.lose()
         for client in self._clients:
             if client.index == server:
                 client.lost()

@@ -86,6 +86,13 @@ class WatchHub:
             for resource, topic in self._topics.items()
         ]
 
+    def watchers_of_all(self, resource: str, server: int) -> int:
+        """How many watch all objects of a resource at one server, those aside who see only some kinds of changes."""
+        topic = self._topics.get(resource)
+        if topic is None:
+            return 0
+        return round(sum(watch.count for watch in topic.caches[server].watches if not watch.selective))
+
     def set_network(self, one_way_s: float) -> None:
         """What an event's way over the underlay takes from now on, beyond the server's own latency."""
         self._network_s = one_way_s

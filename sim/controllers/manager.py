@@ -33,6 +33,7 @@ from sim.controllers.operations import (
 from sim.controllers.pod_control import PodControl
 from sim.controllers.pod_gc import PodGarbageCollector
 from sim.controllers.replicaset import ReplicaSetController
+from sim.controllers.resource_quota import ResourceQuotaController
 from sim.controllers.spec import ControllerManagerSpec
 from sim.controllers.stateful_set import StatefulSetController
 from sim.controllers.work_queue import WorkQueue
@@ -161,6 +162,8 @@ class ControllerManager:
             events(own, written),
             lambda kind, number: watch.publish("jobs", kind, number),
         )
+        own = client("resourcequota-controller")
+        self.quotas = ResourceQuotaController(clock, spec, machine, own, pod_control.quotas)
         own = client("pod-garbage-collector")
         self.pod_gc = PodGarbageCollector(clock, spec, own, namespace_of, self._ended_pod_removed)
         self.by_kind: dict[AppKind, AppController] = {AppKind.SERVICE: self.deployments, AppKind.JOB: self.jobs}
@@ -204,7 +207,8 @@ class ControllerManager:
     @property
     def queues(self) -> list[WorkQueue[Any]]:
         """The controllers' work queues."""
-        return [self.replicasets.queue, self.garbage.queue, *(each.queue for each in self.by_kind.values())]
+        quotas = [self.quotas.queue] if self.quotas.counts else []
+        return [self.replicasets.queue, self.garbage.queue, *quotas, *(each.queue for each in self.by_kind.values())]
 
     def meters(self) -> list[Meter]:
         """How busy the workers of each controller are."""
@@ -246,7 +250,7 @@ class ControllerManager:
             return
         for queue in self.queues:
             queue.open = True
-        for controller in (self.replicasets, self.garbage, *self.by_kind.values()):
+        for controller in (self.replicasets, self.garbage, self.quotas, *self.by_kind.values()):
             controller.resync()
         if self.node_lifecycle is not None:
             self.node_lifecycle.resume()

@@ -37,7 +37,7 @@ class PodControl:
         self._pods = pods
         self._templates = templates
         self._new_pods = admission.new_pods(templates)
-        self._quotas = admission.quotas
+        self.quotas = admission.quotas
         self._on_created = on_created
         self._on_delete_marked = on_delete_marked
         self._on_gone = on_gone
@@ -150,7 +150,7 @@ class PodControl:
         template = self._pods.ids["template"][pod]
         new = self._new_pods[template]
         if new is not None:
-            self._quotas.release(new.charge)
+            self.quotas.release(new.charge)
 
     def was_refused(self, pod: int) -> bool:
         """Whether its creation was tried, and refused the last time."""

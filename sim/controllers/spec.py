@@ -63,6 +63,8 @@ class ControllerManagerSpec(Spec):
         "status writes that nobody decides on are counted, and served together every second; false: each is simulated. "
         "Together they meet in fewer, larger batches of etcd's log",
     )
+    quota_workers: int = param(5, "concurrent counts of ResourceQuotas", source=K20, ge=1, le=10_000)
+    quota_resync_s: float = param(300.0, "every ResourceQuota is counted anew in this period", source=K20, gt=0, le=1e6)
     garbage_workers: int = param(20, "concurrent deletions by the garbage collector", source=K20, ge=1, le=10_000)
     retry_base_s: float = param(
         0.005, "work queue's first back-off after a failed sync, doubled each time", source=K20, gt=0, le=60

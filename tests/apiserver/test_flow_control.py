@@ -30,12 +30,13 @@ from sim.apiserver.request import (
     PATCH_POD_STATUS,
     RENEW_LEASE,
     Operation,
+    list_operation,
 )
 from sim.base.errors import InputError
 from sim.engine.clock import Clock
 
 TENANT = identity("tenant-1")
-LIST_PODS = Operation("LIST", "pods", "get_cpu_s")
+LIST_PODS = list_operation("pods")
 WATCH_PODS = Operation("WATCH", "pods", "get_cpu_s")
 
 
@@ -95,7 +96,8 @@ def test_fair_queues_decide_as_their_twin(operations: list[tuple[str, int]], rul
             kept = (number // 3) % 4 if rules.seat_seconds and number % 5 == 0 else 0
             pair = tuple(Request(None, seats, kept, 0.02 if kept else 0.0) for _ in range(2))
             hand = deal(number * 7919, queues, 3)
-            assert fast.arrive(pair[0], hand, now_s) == (came := slow.arrive(pair[1], hand, now_s))
+            came = slow.arrive(pair[1], hand, now_s)
+            assert fast.arrive(pair[0], hand, now_s) == came
             if came:
                 assert pair[0].queue.index == pair[1].queue.index
                 pairs.append(pair)
@@ -246,8 +248,7 @@ STEPS = st.lists(
 def test_no_seat_is_lost_and_nobody_starves(steps, rules: str):
     """Six flows on one small level, widths and watchers too: everyone is answered, and at the end everything is free."""
     clock, control = server(rules, max_in_flight=60, max_mutating_in_flight=40, objects_per_seat=10.0)
-    control.objects_of = lambda resource: 35
-    control.note_watchers("pods", 40)
+    control.weigh_by(lambda resource: 35, lambda operation: True, lambda resource: 40)
     answers: list[tuple[int, float]] = []
 
     def load():
@@ -298,7 +299,7 @@ def test_the_way_straight_through_is_the_way_through_the_queue(steps, rules: str
 
 
 def test_aggregated_requests_take_what_is_free_and_serve_all():
-    clock, control = server()
+    _, control = server()
     ways, served = control.enter_many(RENEW_LEASE, identity(ANY_NODE), 100, 3)
     assert (len(ways), served) == (3, 100)
     assert len({way.queue.index for way in ways}) > 1  # different nodes are different flows
@@ -363,7 +364,7 @@ def test_seats_of_a_pool_of_600():
 
 
 def test_masters_and_watches_are_not_counted_and_the_catch_all_does_not_queue():
-    clock, control = server()
+    _, control = server()
     master = identity("admin", ("system:masters",))
     assert all(control.enter(CREATE_POD, master, "ns").code == 0 for _ in range(1000))
     assert all(control.enter(WATCH_PODS, TENANT, "ns").code == 0 for _ in range(1000))
@@ -399,7 +400,7 @@ def test_work_estimates():
 
 def test_a_change_keeps_the_seats_of_its_watchers():
     clock, control = server("1.34")
-    control.note_watchers("pods", 200)
+    control.weigh_by(lambda resource: 0, lambda operation: True, lambda resource: 200)
     level = control.levels["global-default"]
     request = control.enter(CREATE_POD, TENANT, "ns")
     assert (request.seats, request.final_seats, request.keep_s, level.seats) == (1, 8, 0.005 * 20 / 8, 8)

@@ -108,6 +108,10 @@ class ServerAdmission:
             return 0
         return (yield from self._admission.webhooks.review(servers))
 
+    def lose(self) -> None:
+        """The server has died."""
+        self.evaluator.lose()
+
     def not_stored(self, new: NewPod) -> None:
         """A pod that was admitted could not be stored."""
         self._admission.quotas.forgo(new.charge)

@@ -23,7 +23,7 @@ from simpy.events import Event
 
 from sim.apiserver.admission.objects import ResourceQuotaObject
 from sim.base.spec import Spec, param
-from sim.engine.clock import Alarm, Clock, fire
+from sim.engine.clock import Alarm, Clock, Task, fire
 from sim.engine.cores import Cores
 from sim.engine.meter import Meter
 from sim.scheduler.requests import pod_requests
@@ -246,6 +246,8 @@ class QuotaEvaluator:
         self._due: deque[str] = deque()
         """Namespaces that have work and are not being evaluated."""
         self._evaluated: set[str] = set()
+        self._tasks: dict[str, Task] = {}
+        """The turns under way."""
         self._oldest: deque[Waiter] = deque()
         self._armed = False
         self.conflicts = self.timeouts = self.updates = 0
@@ -271,10 +273,22 @@ class QuotaEvaluator:
             waiter.left = True
         return code
 
+    def lose(self) -> None:
+        """The server has died, and with it all requests that wait here."""
+        tasks, self._tasks = self._tasks, {}
+        self._work.clear()
+        self._due.clear()
+        self._evaluated.clear()
+        for task in tasks.values():
+            task.abandon()
+        self._note()
+
     def _start(self) -> None:
         namespace = self._due.popleft()
         self._evaluated.add(namespace)
-        self._clock.start(self._serve(namespace))
+        task = self._clock.start(self._serve(namespace))
+        if task.callbacks is not None:
+            self._tasks[namespace] = task
 
     def _serve(self, namespace: str) -> Generator[Event, Any, None]:
         work = self._work.pop(namespace)
@@ -282,6 +296,7 @@ class QuotaEvaluator:
         yield from self._check(work)
         self.meter.served += len(work)
         self._evaluated.discard(namespace)
+        self._tasks.pop(namespace, None)
         if namespace in self._work:
             self._due.append(namespace)
         if self._due:
@@ -290,8 +305,17 @@ class QuotaEvaluator:
 
     def _check(self, work: list[Waiter]) -> Generator[Event, Any, None]:
         """One turn of a namespace: check, write, and check again what met a conflict."""
-        quotas: list[Quota] = list(dict.fromkeys(quota for waiter in work for quota, _ in waiter.charge))
         refused: dict[Waiter, int] = {}
+        answered = False
+        try:
+            yield from self._check_and_write(work, refused)
+            answered = True
+        finally:  # also where the server dies
+            for waiter in work:
+                self._answer(waiter, refused.get(waiter, 0 if answered else SERVER_ERROR))
+
+    def _check_and_write(self, work: list[Waiter], refused: dict[Waiter, int]) -> Generator[Event, Any, None]:
+        quotas: list[Quota] = list(dict.fromkeys(quota for waiter in work for quota, _ in waiter.charge))
         for tried in range(self._spec.retries + 1):
             yield self._cores.work(self._cpu_s)
             read = {quota: quota.version for quota in quotas}
@@ -319,8 +343,7 @@ class QuotaEvaluator:
             if error or tried == self._spec.retries:
                 code = SERVER_ERROR if error else CONFLICT
                 refused.update({waiter: code for waiter, parts in wanted if any(part[0] in failed for part in parts)})
-        for waiter in work:
-            self._answer(waiter, refused.get(waiter, 0))
+                break
 
     def _write(
         self, read: dict[Quota, int], more: dict[Quota, dict[str, int]]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from sim.apiserver.flow_control.fair_queuing import Request
 from sim.apiserver.identity import Identity
-from sim.apiserver.request import Operation
+from sim.apiserver.request import ListOperation, Operation
 from sim.base.errors import Problems
 from sim.base.plugin import Catalog
 from sim.base.spec import Spec, param
@@ -49,8 +50,14 @@ class FlowControl:
         the last may have to wait, and how many of `count` they serve; the rest is refused."""
         raise NotImplementedError
 
-    def note_watchers(self, resource: str, watchers: int) -> None:
-        """So many watch a resource from now on, those aside who watch one object of it, or the pods of one node."""
+    def weigh_by(
+        self,
+        stored: Callable[[str], int],
+        from_cache: Callable[[ListOperation], bool],
+        watchers: Callable[[str], int],
+    ) -> None:
+        """What work estimates go by: objects of a resource that are stored, whether a LIST is answered from the cache, and who
+        watches a resource, those aside who watch one object of it or the pods of one node."""
 
     def retry_after_s(self, operation: Operation, user: Identity, namespace: str) -> float:
         """What the answer 429 tells such a client to wait."""

@@ -31,7 +31,7 @@ from sim.apiserver.flow_control.shuffle_sharding import deal, flow_hash
 from sim.apiserver.flow_control.targets import target_of
 from sim.apiserver.flow_control.work import fan_out, list_seats, widest_request
 from sim.apiserver.identity import ANY_NODE, Identity
-from sim.apiserver.request import Operation
+from sim.apiserver.request import ListOperation, Operation
 from sim.base.errors import InputError, Problems
 from sim.base.spec import param
 from sim.engine.clock import Alarm, fire
@@ -345,10 +345,7 @@ def _weight_of(operation: Operation) -> str:
 
 
 class PriorityAndFairness(FlowControl):
-    """All levels of one server.
-
-    objects_of: how many objects of a resource there are, for the work estimates of LISTs.
-    """
+    """All levels of one server. How many watch each resource is looked at whenever seats are lent."""
 
     def __init__(self, clock: Clock, spec: PriorityAndFairnessSpec, base_dir: str) -> None:
         self._clock = clock
@@ -357,7 +354,9 @@ class PriorityAndFairness(FlowControl):
         self._watched: dict[str, int] = {}
         """Watchers of the resources that many watch."""
         self._weight_of: dict[Operation, str] = {}
-        self.objects_of: Callable[[str], int] = lambda resource: 0
+        self._stored: Callable[[str], int] = lambda resource: 0
+        self._from_cache: Callable[[ListOperation], bool] = lambda operation: True
+        self._watchers: Callable[[str], int] = lambda resource: 0
         self._flows: dict[tuple[Operation, Identity, str], Flow] = {}
         self._schema_of: dict[tuple[Operation, Identity, bool], FlowSchema] = {}
         self._flow_of: dict[tuple[FlowSchema, str, bool], Flow] = {}
@@ -394,6 +393,7 @@ class PriorityAndFairness(FlowControl):
                 weight = self._weight_of[operation]
             except KeyError:
                 weight = self._weight_of[operation] = _weight_of(operation)
+                self._count_watchers()
             if weight and (weight == LISTS or weight in self._watched):
                 return level.enter(self._weigh(operation, level), hands[turn])
         return level.enter(Request(level), hands[turn])
@@ -458,23 +458,42 @@ class PriorityAndFairness(FlowControl):
         hands = [deal(flow_hash(schema.name, name) if queues > 1 else 0, queues, hand_size) for name in names]
         return Flow(level, schema.name, hands)
 
-    def note_watchers(self, resource: str, watchers: int) -> None:
-        if watchers < self._spec.watchers_per_seat:
-            self._watched.pop(resource, None)
-        else:
-            self._watched[resource] = watchers
+    def weigh_by(
+        self,
+        stored: Callable[[str], int],
+        from_cache: Callable[[ListOperation], bool],
+        watchers: Callable[[str], int],
+    ) -> None:
+        self._stored, self._from_cache, self._watchers = stored, from_cache, watchers
+
+    def _count_watchers(self) -> None:
+        least = self._spec.watchers_per_seat
+        resources = {weight for weight in self._weight_of.values() if weight not in ("", LISTS)}
+        counts = {resource: self._watchers(resource) for resource in resources}
+        self._watched = {resource: count for resource, count in counts.items() if count >= least}
 
     def _weigh(self, operation: Operation, level: Level) -> Request:
         spec = self._spec
         weight = self._weight_of[operation]
         if weight == LISTS:
-            seats = list_seats(self.objects_of(operation.resource), 0, True, False, spec.objects_per_seat)
-            return Request(level, min(seats, level.widest))
+            return Request(level, min(self._list_seats(operation), level.widest))
         kept, keep_s = fan_out(self._watched[weight], spec.watchers_per_seat, spec.watch_event_s, level.widest)
         return Request(level, 1, kept, keep_s)
 
+    def _list_seats(self, operation: Operation) -> int:
+        if operation.scope == "resource" or not isinstance(operation, ListOperation):
+            return 1
+        return list_seats(
+            self._stored(operation.resource),
+            operation.limit,
+            self._from_cache(operation),
+            operation.selects != "all",
+            self._spec.objects_per_seat,
+        )
+
     def _lend(self, _: Alarm | None = None) -> None:
         """Every level's limit follows what the levels wanted in the period that ends."""
+        self._count_watchers()
         now_s = self._clock._now
         highs = {name: level.demand.close(now_s, self._spec.demand_smoothing) for name, level in self.levels.items()}
         levels = [level for level in self.levels.values() if not level.config.exempt]
