@@ -312,7 +312,9 @@ def _check_faults(scenario: Scenario, problems: Problems) -> None:
     names = (*COMPONENTS, *scenario.tenants.names()) if scenario.faults else ()
     users = {name: scenario.apiserver.authentication.by_certificate(identity(name)) for name in names}
     zones = {node.spec.name: node.zone for node in scenario.nodes.build()} if scenario.faults else {}
-    targets = Targets(groups, scenario.scheduler.replicas, users, zones, scenario.apiserver.replicas)
+    targets = Targets(
+        groups, scenario.scheduler.replicas, users, zones, scenario.apiserver.replicas, scenario.controllers.replicas
+    )
     for number, fault in enumerate(scenario.faults):
         fault.check(f"faults[{number}]", targets, problems)
 

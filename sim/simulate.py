@@ -12,6 +12,7 @@ from math import inf, isnan
 from typing import Any
 
 import numpy as np
+from simpy.events import Event
 
 from sim import kernels
 from sim.apiserver.admission.chain import Admission, admitted_load
@@ -37,6 +38,7 @@ from sim.control_network import ControlNetwork
 from sim.controllers.daemon_set import with_daemon_specs
 from sim.controllers.lease_lock import LeaseLock, LeaseObject
 from sim.controllers.manager import ControllerManager
+from sim.controllers.mortal_client import MortalClient
 from sim.controllers.node_lifecycle import NodeLifecycle
 from sim.controllers.pod_control import PodControl
 from sim.controllers.replicas import Replicas
@@ -51,7 +53,9 @@ from sim.engine.token_bucket import TokenBucket
 from sim.etcd.router import MAIN, EtcdRouter, etcd_groups
 from sim.faults.apiserver_crash import ApiServerCrash
 from sim.faults.catalog import Struck
+from sim.faults.controller_manager_death import ControllerManagerDeath
 from sim.faults.node_crash import NodeFaultSpec
+from sim.faults.partition import Partition
 from sim.faults.schedule import Faults
 from sim.images.layers import build_images
 from sim.images.service import ImageService
@@ -329,8 +333,24 @@ class Cluster:
         spec, clock = self.scenario.controllers, self.clock
         machine = self._program("kube-controller-manager", spec.machine)
 
+        self.managers: Replicas | None = None
+        """None: one controller manager that never dies."""
+        mortal = spec.replicas > 1 or any(
+            isinstance(fault, ControllerManagerDeath)
+            or (isinstance(fault, Partition) and fault.component == CONTROLLER_MANAGER.removeprefix("system:"))
+            for fault in self.scenario.faults
+        )
+
+        def mortal_client(user: str, name: str) -> Client:
+            own = self._client(user, spec.qps, spec.burst, f"{name} client", "controllers")
+            if not mortal:
+                return own
+            return MortalClient(
+                clock, own, lambda: self.controllers.life, lambda: self.managers.cut() if self.managers else None
+            )
+
         def client(name: str) -> Client:
-            return self._client(f"system:serviceaccount:kube-system:{name}", spec.qps, spec.burst, f"{name} client", "controllers")
+            return mortal_client(f"system:serviceaccount:kube-system:{name}", name)
 
         self.pod_control = PodControl(
             clock,
@@ -347,7 +367,7 @@ class Cluster:
             machine,
             self._link(CONTROLLER_MANAGER),
             client,
-            self._client("system:kube-controller-manager", spec.qps, spec.burst, "informers client", "controllers"),
+            mortal_client(CONTROLLER_MANAGER, "informers"),
             self.pods,
             self.load,
             self.pod_control,
@@ -355,7 +375,25 @@ class Cluster:
             self.nodes,
             self._present,
             self.daemon_specs,
+            leads=not mortal,
         )
+        if mortal:
+            stored, rng = LeaseObject(), self._streams("controllers.leader_election")
+            managers = self.managers = Replicas(
+                clock,
+                self.scenario.leader_election,
+                CONTROLLER_MANAGER.removeprefix("system:"),
+                spec.replicas,
+                lambda name: LeaseLock(stored, self._cuttable(self._client(CONTROLLER_MANAGER), lambda: managers.cut(name))),
+                rng.random,
+                self.controllers.resume,
+                self.controllers.suspend,
+            )
+
+    def _cuttable(self, client: Client, cut: Callable[[], Event | None]) -> Client:
+        """A client whose way to the API server may be cut; only where the scenario has such a fault does that cost anything."""
+        cuts = any(isinstance(fault, Partition) for fault in self.scenario.faults)
+        return MortalClient(self.clock, client, lambda: 0, cut) if cuts else client
 
     def _wire_scheduler(self, streams: Streams) -> None:
         spec = self.scenario.scheduler
@@ -375,6 +413,7 @@ class Cluster:
         self.core.set_namespaces({name: dict(labels) for name, labels in self.load.namespaces})
         self.queue = queue_of(self.core, settings)
         client = self._client("system:kube-scheduler", settings.qps, settings.burst, "scheduler client", "scheduler")
+        client = self._cuttable(client, lambda: self.schedulers.cut() if self.schedulers else None)
         self.scheduler = Scheduler(
             self.clock,
             spec,
@@ -390,7 +429,7 @@ class Cluster:
             self._pod_bound,
             self.pod_control.delete,
         )
-        self.schedulers = None
+        self.schedulers: Replicas | None = None
         if spec.replicas > 1:
             stored, rng = LeaseObject(), streams("scheduler.leader_election")
             self.schedulers = Replicas(
@@ -398,7 +437,9 @@ class Cluster:
                 self.scenario.leader_election,
                 "kube-scheduler",
                 spec.replicas,
-                lambda name: LeaseLock(stored, self._client("system:kube-scheduler")),
+                lambda name: LeaseLock(
+                    stored, self._cuttable(self._client(SCHEDULER), lambda: self.schedulers.cut(name) if self.schedulers else None)
+                ),
                 rng.random,
                 self.scheduler.resume,
                 self.scheduler.suspend,
@@ -524,6 +565,7 @@ class Cluster:
             self._tenant_client,
             self.admission.webhooks.servers,
             self.servers,
+            self.managers,
         )
         self.faults = Faults(struck, self.scenario.faults, self.scenario.horizon_s, streams)
 

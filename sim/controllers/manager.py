@@ -14,6 +14,7 @@ from simpy.events import Event
 from sim.apiserver.aggregate import Aggregate
 from sim.apiserver.client import Client
 from sim.apiserver.pipeline import ApiServer
+from sim.apiserver.replicas import Link, NodeLinks
 from sim.apiserver.request import Operation
 from sim.apiserver.watch import Handler, WatchHub
 from sim.controllers.applications import Applications
@@ -76,6 +77,7 @@ class ControllerManager:
     """Every controller, wired to the API server.
 
     client: a client of the API server by the controller's name, each with its own rate limit. lister: the informers' own.
+    leads: false where replicas are yet to find out who does.
     """
 
     def __init__(
@@ -83,7 +85,7 @@ class ControllerManager:
         clock: Clock,
         spec: ControllerManagerSpec,
         machine: Machine,
-        api: ApiServer,
+        api: ApiServer | Link | NodeLinks,
         client: Callable[[str], Client],
         lister: Client,
         pods: PodTable,
@@ -93,6 +95,7 @@ class ControllerManager:
         nodes: Sequence[ClusterNode],
         present: int,
         daemon_specs: dict[int, int],
+        leads: bool = True,
     ) -> None:
         self._clock = clock
         self._load = load
@@ -201,6 +204,9 @@ class ControllerManager:
         }
         watch.watch("replicasets", NAME, on)
         self._lister = lister
+        if not leads:
+            for queue in self.queues:
+                queue.open = False
         self.node_lifecycle: NodeLifecycle | None = None
         """None where no node ever falls silent."""
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from simpy.events import Event
+
 from sim.controllers.leader_election import Elector, LeaderElectionSpec, Lock
-from sim.engine.clock import Clock
+from sim.engine.clock import Clock, fire
 
 
 class Replicas:
@@ -40,6 +42,10 @@ class Replicas:
         self.electors: dict[str, Elector] = {}
         self.led_s: list[tuple[str, float]] = []
         """Who came to lead, and when."""
+        self.ceased_s: list[tuple[str, float]] = []
+        """Who ceased to, and when."""
+        self._cut: dict[str, Event] = {}
+        """Replicas that nothing passes to or from; fires when that is over."""
         for number, name in enumerate(self._skew_s):
             clock.at(number * spec.retry_s * draw(), partial(self._start_later, name))
 
@@ -47,6 +53,20 @@ class Replicas:
     def leader(self) -> str:
         """Name of the replica that leads; "" when none does."""
         return next((name for name, elector in self.electors.items() if elector.leads), "")
+
+    def cut(self, name: str = "") -> Event | None:
+        """What ends the cut between a replica (the one that leads) and the API server; None: there is none."""
+        return self._cut.get(name or self.leader) if self._cut else None
+
+    def cut_off(self, name: str) -> None:
+        """From now on nothing passes between a replica and the API server."""
+        self._cut.setdefault(name, Event(self._clock))
+
+    def reconnect(self, name: str) -> None:
+        """It does again."""
+        over = self._cut.pop(name, None)
+        if over is not None:
+            fire(over)
 
     def start(self, name: str) -> None:
         """Start a replica that does not run."""
@@ -82,6 +102,7 @@ class Replicas:
 
     def _stopped(self, name: str) -> None:
         """It died, or lost the lease, upon which the real component exits too."""
+        self.ceased_s.append((name, self._clock.now))
         self._suspend()
         self._restart_later(name)
 

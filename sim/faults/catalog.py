@@ -42,6 +42,8 @@ class Struck:
     """Admission webhooks by name."""
     servers: ApiServers | None = None
     """None: there is one API server, and no fault of the scenario strikes it."""
+    managers: Replicas | None = None
+    """None: one controller manager that never dies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,8 @@ class Targets:
     nodes: Mapping[str, str] = field(default_factory=dict)
     """Zones by the names of the nodes; none where the nodes come with the workload."""
     apiservers: int = 1
+    managers: int = 1
+    """Controller managers."""
 
 
 class FaultSpec(Spec):
