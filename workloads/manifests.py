@@ -29,6 +29,7 @@ from sim.base.units import parse_amount
 from sim.state.api import INT32_MAX, Reader, node_from_v1, pod_from_v1, template_from_v1
 from sim.state.objects import LabelSelector, NodeSpec, Owner, Pairs, PodSpec, Quantities, pairs, quantities
 from sim.state.selectors import selector_of
+from workloads.lives import with_behaviours
 
 
 @dataclass(frozen=True)
@@ -382,6 +383,7 @@ class _Reading:
         spec = self.with_priority(document.content.get("spec"), f"{path}.spec", reader)
         content = {**document.content, "spec": spec}
         name, pod = pod_from_v1(content, path, reader.problems)
+        pod = with_behaviours(pod, document.metadata.get("annotations"), path, reader.problems)
         if not document.metadata.get("name"):
             name = self.generated_name(name)
         return Application("Pod", name, 1, 1, pod, created_s, path)
@@ -398,6 +400,8 @@ class _Reading:
             return None
         template = {**template, "spec": self.with_priority(template.get("spec"), f"{path}.template.spec", reader)}
         pods = template_from_v1(template, namespace, Owner(kind, name), f"{path}.template", reader.problems)
+        annotations = (template.get("metadata") or {}).get("annotations")
+        pods = with_behaviours(pods, annotations, f"{path}.template", reader.problems)
         self.check_restart_policy(kind, template["spec"], f"{path}.template.spec", reader)
         if kind == "Job":
             return self.job(document, name, spec, pods, created_s, reader)

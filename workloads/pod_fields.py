@@ -24,13 +24,15 @@ FIELDS = (
     "overhead",
     "preemptionPolicy",
     "priority",
+    "restartPolicy",
+    "runtimeClassName",
     "schedulerName",
     "schedulingGates",
     "terminationGracePeriodSeconds",
     "tolerations",
     "topologySpreadConstraints",
 )
-"""What may be given: the fields of a PodSpec that scheduling looks at, and the pod's labels."""
+"""What may be given: the fields of a PodSpec that scheduling and the kubelet look at, and the pod's labels."""
 APP = "app"
 """The label that every generated pod carries: its stream, or its own application where a selector needs that."""
 

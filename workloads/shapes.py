@@ -18,6 +18,7 @@ from sim.state.names import is_extended_resource
 from sim.state.objects import Container, Quantities, quantities
 from sim.workload import Setting
 from workloads.images import check_image
+from workloads.lives import BehaviourSpec, ProbeSpec
 
 GPU = "nvidia.com/gpu"
 """The extended resource of whole GPUs."""
@@ -51,6 +52,13 @@ class Shape(Spec):
     extended: dict[str, int] = param({}, "other extended resources by name: whole numbers")
     image: str = param("", "image of the scenario; empty: drawn by the images' popularity")
     weight: float = param(1.0, "relative frequency in its mix", ge=0, le=1e12)
+    behaviour: BehaviourSpec | None = param(None, "what its program does; null: it starts at once and does not fail")
+    startup: ProbeSpec | None = param(None, "its startup probe")
+    readiness: ProbeSpec | None = param(None, "its readiness probe")
+    liveness: ProbeSpec | None = param(None, "its liveness probe")
+    post_start_s: float | None = param(None, "run time of its postStart hook; null: it has none", ge=0, le=1e6)
+    pre_stop_s: float | None = param(None, "run time of its preStop hook; null: it has none", ge=0, le=1e6)
+    memory_limit: MemoryAmount | None = param(None, "memory limit; null: none. Above it the container is killed")
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
@@ -77,7 +85,21 @@ class Shape(Spec):
     def container(self, image: str) -> Container:
         """The pod's one container. Extended resources have limits equal to their requests, as the API asks."""
         requests = self.requests
-        return Container("main", image, requests, tuple(pair for pair in requests if is_extended_resource(pair[0])))
+        limits = {name: amount for name, amount in requests if is_extended_resource(name)}
+        if self.memory_limit is not None:
+            limits["memory"] = parse_amount("memory", self.memory_limit)
+        return Container(
+            "main",
+            image,
+            requests,
+            quantities(limits),
+            startup_probe=None if self.startup is None else self.startup.build(),
+            readiness_probe=None if self.readiness is None else self.readiness.build(),
+            liveness_probe=None if self.liveness is None else self.liveness.build(),
+            post_start_s=self.post_start_s,
+            pre_stop_s=self.pre_stop_s,
+            behaviour=None if self.behaviour is None else self.behaviour.build(),
+        )
 
     def __str__(self) -> str:
         return ", ".join(f"{name} {format_amount(name, amount)}" for name, amount in self.requests) or "no requests"

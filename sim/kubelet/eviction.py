@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 K20 = "Kubernetes 1.20 source, kubelet defaults and eviction manager"
 EVICTED = "Evicted"
+CLEAN_UP_POLL_S = 1.0
+"""How often the manager looks whether an evicted pod is gone (Kubernetes 1.20 source, podCleanupPollFreq)."""
 MEMORY_PRESSURE, DISK_PRESSURE = "MemoryPressure", "DiskPressure"
 
 
@@ -141,9 +143,8 @@ class EvictionManager:
 
     def _look(self, node: Node, watched: _Watched) -> Generator[Event, Any, None]:
         spec = self._spec
-        phase_s = node.status_phase_s % spec.period_s
+        yield node.next_tick(node.status_phase_s % spec.period_s, spec.period_s)
         while True:
-            yield node.next_tick(phase_s, spec.period_s)
             chosen = self._synchronize(node, watched)
             if chosen is not None:
                 life, grace_s = chosen
@@ -151,11 +152,12 @@ class EvictionManager:
                 life.take_down(EVICTED, grace_s)
                 waited_s = 0.0
                 while life.pod in node.lives and waited_s < spec.clean_up_s:
-                    yield self._clock.timeout(1.0)
-                    waited_s += 1.0
+                    yield self._clock.timeout(CLEAN_UP_POLL_S)
+                    waited_s += CLEAN_UP_POLL_S
             elif not node.lives and not node.conditions and self.free_memory_bytes(node) > node.memory_bytes / 10:
                 del self._watched[node.index]
                 return
+            yield self._clock.timeout(spec.period_s)
 
     def _synchronize(self, node: Node, watched: _Watched) -> tuple[PodLife, float] | None:
         """One look: node conditions, then the pod to evict and its grace period."""

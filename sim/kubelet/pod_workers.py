@@ -168,18 +168,24 @@ class PodWorkers:
         yield from self._remove_object(node, pod)
 
     def _remove_object(self, node: Node, pod: int) -> Process:
-        """The last DELETE comes from the status manager's batch, so it waits for that timer, and for a look at the pod."""
+        """The last DELETE comes from the status manager's batch, so it waits for that timer, and for a look at the pod; the
+        manager sends no status meanwhile."""
         clock, spec, namespace = self.clock, self.spec, self._plan_of(pod).spec.namespace
         yield from self.status.report(node, pod)
+        for _ in range(spec.looks_at_end):
+            node.client_limit.reserve()
+        self.events.add(GET_POD, spec.looks_at_end)
         yield clock.timeout(spec.reclaim_s)
         removed = 500
         while removed != 200:
             yield node.next_tick(node.status_phase_s, spec.status_period_s)
+            if not node.status_lock.try_acquire():
+                yield node.status_lock.acquire()
             yield from node.turn()
-            if (yield from self._client.send(GET_POD, namespace)) != 200:
-                continue
-            yield from node.turn()
-            removed = yield from self._client.send(REMOVE_POD, namespace)
+            if (yield from self._client.send(GET_POD, namespace)) == 200:
+                yield from node.turn()
+                removed = yield from self._client.send(REMOVE_POD, namespace)
+            node.status_lock.release()
         self._doomed.discard(pod)
         self.pods.times["gone_s"][pod] = clock._now
         self.pods.ids["phase"][pod] = Phase.DELETED

@@ -58,8 +58,11 @@ def first_failure_s(probe: Probe, ticks: Ticks, may_begin_s: float, answering: A
         return at_s
     if answering.until_s == inf:
         return inf
-    begin_s = max(may_begin_s, answering.until_s)
-    return ticks.nth_from(begin_s, probe.failure_threshold) + probe.timeout_s
+    if (
+        ticks.nth_from(max(may_begin_s, answering.from_s), 1) < answering.until_s
+    ):  # a good look breaks the row of bad ones
+        at_s = ticks.nth_from(max(may_begin_s, answering.until_s), probe.failure_threshold)
+    return at_s + probe.timeout_s
 
 
 def tick_by_tick(

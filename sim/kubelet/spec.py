@@ -58,6 +58,13 @@ class KubeletSpec(Spec):
         ge=0,
         le=600,
     )
+    looks_at_end: int = param(
+        3,
+        "GETs of a terminated pod's object beside those that come with a status: PLEG's events and housekeeping each force one",
+        source="our measurement of Kubernetes 1.20.2: 5 GETs, 1 PATCH and 1 DELETE by the kubelet a deletion",
+        ge=0,
+        le=100,
+    )
     volume_poll_s: float = param(
         0.3, "poll period while waiting for volumes", source="Kubernetes 1.20 source, volume manager", gt=0, le=60
     )

@@ -26,6 +26,7 @@ from typing import Any
 
 from sim.base.errors import Problems, near_miss
 from sim.base.units import format_amount, parse_amount, parse_quantity
+from sim.state.container_lives import hook_s, probe_from
 from sim.state.names import (
     dns_label_fault,
     dns_subdomain_fault,
@@ -106,6 +107,7 @@ _METADATA = _names(
     "annotations creationTimestamp deletionGracePeriodSeconds deletionTimestamp finalizers generateName generation "
     "labels managedFields name namespace ownerReferences resourceVersion selfLink uid"
 )
+_LIFECYCLE = _names("postStart preStop stopSignal")
 _POD_SPEC = _names(
     "activeDeadlineSeconds affinity automountServiceAccountToken containers dnsConfig dnsPolicy enableServiceLinks "
     "ephemeralContainers hostAliases hostIPC hostNetwork hostPID hostUsers hostname hostnameOverride imagePullSecrets "
@@ -598,6 +600,7 @@ class Reader:
             self.fields(value, path, _CONTAINER)
             requests, limits = self.container_resources(found.get("resources"), f"{path}.resources")
         restart_policy = found.get("restartPolicy")
+        lifecycle = self.fields(found.get("lifecycle"), f"{path}.lifecycle", _LIFECYCLE)
         container = Container(
             name=self.text(found.get("name"), f"{path}.name"),
             image=self.text(found.get("image"), f"{path}.image"),
@@ -605,6 +608,11 @@ class Reader:
             limits=quantities(limits),
             ports=self.ports(found.get("ports"), f"{path}.ports", host_network),
             restart_policy=None if restart_policy is None else self.text(restart_policy, f"{path}.restartPolicy"),
+            startup_probe=probe_from(self, found.get("startupProbe"), f"{path}.startupProbe", "startup"),
+            readiness_probe=probe_from(self, found.get("readinessProbe"), f"{path}.readinessProbe", "readiness"),
+            liveness_probe=probe_from(self, found.get("livenessProbe"), f"{path}.livenessProbe", "liveness"),
+            post_start_s=hook_s(self, lifecycle.get("postStart"), f"{path}.lifecycle.postStart"),
+            pre_stop_s=hook_s(self, lifecycle.get("preStop"), f"{path}.lifecycle.preStop"),
         )
         if self.validate:
             self.fault(f"{path}.name", container.name, dns_label_fault(container.name))
@@ -710,6 +718,8 @@ class Reader:
             termination_grace_s=self.integer(
                 fields.get("terminationGracePeriodSeconds"), f"{path}.terminationGracePeriodSeconds", 30, 0
             ),
+            restart_policy=self.text(fields.get("restartPolicy"), f"{path}.restartPolicy"),
+            runtime_class=self.text(fields.get("runtimeClassName"), f"{path}.runtimeClassName"),
         )
         if self.validate:
             if not containers:
