@@ -243,7 +243,7 @@ class JobController:
 
     def _write_quickly(self, job: Job) -> bool:
         """If nothing is to be created or deleted, count the write of its status; else false."""
-        if not job.expected and min(job.to_do, job.parallelism) != len(job.pods) or not self._statuses.write(job):
+        if (not job.expected and min(job.to_do, job.parallelism) != len(job.pods)) or not self._statuses.write(job):
             return False
         job.status = (len(job.pods), job.to_do, job.failed)
         if not job.to_do and not job.pods:

@@ -158,7 +158,7 @@ class StatefulSetController:
         yield self._machine.work(self._spec.sync_cpu_s)
         if owner.deleted:
             return True
-        if owner.revisions == 0 or owner.template != owner.current and owner.revisions == 1:
+        if owner.revisions == 0 or (owner.template != owner.current and owner.revisions == 1):
             if (yield from self._client.turn()):
                 return False
             if (yield from self._client.send(CREATE_REVISION, owner.namespace)) != 201:

@@ -80,7 +80,8 @@ def test_a_job_starts_slowly_too():
 
 def test_finalizers_and_batches_of_1_34():
     """Each ended pod is patched once; a second of changes makes one sync."""
-    old = simulate(exact(**EACH), one_app(AppKind.JOB, 6, duration_s=5.0), seed=1)
+    before = {"controllers__job_finalizers": False, "controllers__job_batch_s": 0.0}
+    old = simulate(exact(**before, **EACH), one_app(AppKind.JOB, 6, duration_s=5.0), seed=1)
     new = simulate(
         exact(controllers__job_finalizers=True, controllers__job_batch_s=1.0, **FAST),
         one_app(AppKind.JOB, 6, duration_s=5.0),

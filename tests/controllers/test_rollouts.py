@@ -75,7 +75,7 @@ def test_surge_alone_and_absence_alone():
 def test_scaling_up_and_down():
     """2 at 1 s, 5 from 20 s on, 1 from 40 s on: the youngest go first."""
     load = one_app(AppKind.SERVICE, 2, changes=[Change(20.0, 0, Scale(5)), Change(40.0, 0, Scale(1))])
-    pods = simulate(exact(horizon_s=90, **FAST), load, seed=1).pods
+    pods = simulate(exact(horizon_s=90, controllers__logarithmic_scale_down=False, **FAST), load, seed=1).pods
     assert [alive(pods, at_s) for at_s in (19.0, 25.0, 45.0)] == [2, 5, 1]
     gone = pods["delete_requested_s"].notna()
     assert len(pods) == 5
