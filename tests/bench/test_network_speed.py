@@ -69,21 +69,22 @@ def test_one_change_among_10_000_flows(topology):
     assert median <= 300
 
 
-def test_a_million_short_flows():
-    """A million transfers of 20 kB on average, to their end: at most 60 s."""
+@pytest.mark.parametrize(("mean_bytes", "at_once"), [(20_000, 10), (330_000, 1500)])
+def test_a_million_short_flows(mean_bytes, at_once):
+    """A million transfers to their end, with few and with more than a thousand under way at once: at most 60 s."""
     rng = np.random.default_rng(2)
     flows = 1_000_000
     capacity, used, weight = ways(random_pairs(rng, 20_000), "leaf-spine")
-    size = rng.exponential(20_000, flows)
-    start = np.sort(rng.uniform(0, 1.0, flows))  # 20 GB in a second over 1,000 hosts: some hundred under way at once
+    size = rng.exponential(mean_bytes, flows)
+    start = np.sort(rng.uniform(0, 1.0, flows))  # over 1,000 hosts whose racks' uplinks carry about 400 GB/s in all
     finish, use = np.zeros(flows), np.zeros(len(capacity))
     path, limit = rng.integers(0, 20_000, flows), np.full(flows, np.inf)
     run_flows(capacity, used, weight, path[:10], limit[:10], start[:10], size[:10], 64, finish[:10], use)
-    begun = time.perf_counter()
+    begun = time.thread_time()
     most = run_flows(capacity, used, weight, path, limit, start, size, 65_536, finish, use)
-    took = time.perf_counter() - begun
-    print(f"\n{flows:,} short flows: {took:.1f} s, at most {most} at once")
-    assert most > 0
+    took = time.thread_time() - begun
+    print(f"\n{flows:,} short flows of {mean_bytes:,} bytes: {took:.1f} s, at most {most:,} at once")
+    assert most >= at_once
     assert np.all(finish > start)
     assert took <= 60
 
@@ -93,7 +94,7 @@ def test_routes_of_5000_nodes_add_little_to_a_run():
     from sim.scenario import Scenario
     from sim.simulate import simulate
 
-    def run(**network: str) -> tuple[float, int]:
+    def run(**network: object) -> tuple[float, int]:
         scenario = Scenario.load(
             "density",
             {
@@ -108,7 +109,8 @@ def test_routes_of_5000_nodes_add_little_to_a_run():
 
     run(cni="bridge")
     plain = [run(cni="bridge") for _ in range(3)]
-    routed = [run(cni="calico-bgp", **{"bgp.topology": "reflectors"}) for _ in range(3)]
+    calico = {"cni": {"type": "calico-bgp", "datastore_requests": False}, "bgp.topology": "reflectors"}
+    routed = [run(**calico) for _ in range(3)]
     ratio = min(took for took, _ in routed) / min(took for took, _ in plain)
     print(
         f"\nroutes of 5,000 nodes: {ratio:.2f} of the time, {routed[0][1] - plain[0][1]} events more of {plain[0][1]:,}"

@@ -81,7 +81,7 @@ def test_none_writes_nothing_and_an_endpoint_that_leaves_has_no_time():
 
 def test_columns_of_a_run():
     """Pods of services are served after they run; a longer least period makes it later."""
-    small = {"nodes.count": 20, "horizon_s": 40, "workload.application": {"kind": "service", "count": 3}}
+    small = {"nodes.count": 20, "horizon_s": 40, "workload.application": {"kind": "service", "replicas": 3}}
     delay_s = {}
     for period in (1, 10):
         pods = simulate(Scenario.load("quick", {**small, "network.kube_proxy.min_sync_period_s": period})).record.pods
