@@ -19,7 +19,6 @@ from sim.engine.clock import Clock
 from sim.engine.meter import Meter
 from sim.network.control_traffic_spec import ControlTrafficSpec
 from sim.network.fabric import Fabric
-from sim.network.latency import Station
 from sim.network.topology import Underlay
 
 NODES = ""
@@ -63,6 +62,8 @@ class ControlTraffic:
         self._links: dict[Way, tuple[np.ndarray, np.ndarray, float]] = {}
         self._background = np.zeros(len(underlay.capacity))
         self._full = underlay.capacity.copy()
+        self._idle_s: dict[Way, float] = {}
+        """Latencies without flows, until the background changes."""
         self.sent_bytes = 0.0
         self.meters = {
             name: Meter(clock, f"{name} interface", "network", float(underlay.capacity[2 * host]))
@@ -98,18 +99,21 @@ class ControlTraffic:
         """Propagation, switches, and waiting behind others at each port; the mean over nodes."""
         if way.source == way.target:
             return 0.0
+        flows = self._fabric.load if self._fabric is not None and self._fabric.load.any() else None
+        known_s = self._idle_s.get(way)
+        if flows is None and known_s is not None:
+            return known_s
         links, shares, latency_s = self._ways(way)
         load = self._background[links]
-        if self._fabric is not None:
-            load = load + self._fabric.load[links]
+        if flows is not None:
+            load = load + flows[links]
         load = np.minimum(load / self._full[links], FULLEST)
         service_s = self._spec.packet_bytes / self._full[links]
-        waits_s = [
-            share * Station(rho, s).mean_wait_s
-            for share, rho, s in zip(shares, load, service_s, strict=True)
-            if rho > 0
-        ]
-        return latency_s + sum(waits_s)
+        waits_s = load / (1 - load) * service_s  # as `latency.Station`, for all links at once
+        one_way_s = latency_s + float(shares @ waits_s)
+        if flows is None:
+            self._idle_s[way] = one_way_s
+        return one_way_s
 
     def round_trip_s(self, way: Way) -> float:
         """What a request waits for the network; 0 where it is too short to be worth an event."""
@@ -135,6 +139,8 @@ class ControlTraffic:
             self.meters[name].in_use_s += size_bytes
         changed = np.flatnonzero(np.abs(load - self._background) > 0.001 * self._full)
         self._background[changed] = load[changed]
+        if len(changed):
+            self._idle_s.clear()
         if self._fabric is not None and len(changed):
             self._fabric.set_capacity(
                 changed, np.maximum(self._full[changed] - load[changed], 0.02 * self._full[changed])
