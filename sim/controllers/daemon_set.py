@@ -73,9 +73,7 @@ def with_daemon_specs(load: Load, nodes: Sequence[ClusterNode]) -> tuple[Load, d
     if not daemons:
         return load, {}
     used = [int(load.app_template[app]) for app in daemons]
-    used += [
-        change.what.template for change in load.changes if change.app in daemons and isinstance(change.what, Roll)
-    ]
+    used += [change.what.template for change in load.changes if change.app in daemons and isinstance(change.what, Roll)]
     templates = list(load.templates)
     begins: dict[int, int] = {}
     for template in dict.fromkeys(used):
@@ -275,7 +273,9 @@ class DaemonSetController:
     def _roll(self, owner: DaemonSet, wanted: list[int]) -> Generator[Event, Any, bool]:
         """Old pods go: those that are not available at once, of the others as many as may be missing."""
         begin = self._specs[owner.template]
-        old = [pod for node, pod in owner.on_node.items() if pod in owner.pods and self._template_of[pod] != begin + node]
+        old = [
+            pod for node, pod in owner.on_node.items() if pod in owner.pods and self._template_of[pod] != begin + node
+        ]
         if not old:
             return True
         may_miss = pods_of_share(owner.options.max_unavailable, len(wanted), round_up=True)

@@ -67,7 +67,14 @@ class Deployment(Written):
     )
 
     def __init__(
-        self, app: int, namespace: str, template: int, replicas: int, rows: list[int], like: int, options: DeploymentOptions
+        self,
+        app: int,
+        namespace: str,
+        template: int,
+        replicas: int,
+        rows: list[int],
+        like: int,
+        options: DeploymentOptions,
     ) -> None:
         super().__init__()
         self.app = app
@@ -283,7 +290,9 @@ class DeploymentController:
     @staticmethod
     def _is_complete(deployment: Deployment, new: ReplicaSet, olds: list[ReplicaSet]) -> bool:
         wanted = deployment.replicas
-        return new.wanted == wanted and new.status[0] == new.available == wanted and not any(old.status[0] for old in olds)
+        return (
+            new.wanted == wanted and new.status[0] == new.available == wanted and not any(old.status[0] for old in olds)
+        )
 
     def _end_rollout(
         self, deployment: Deployment, new: ReplicaSet, olds: list[ReplicaSet]

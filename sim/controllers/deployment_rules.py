@@ -86,7 +86,9 @@ def proportional(desired: int, surge: int, sets: Sequence[SetSize]) -> list[int]
         if desired == 0:
             fraction = -each.replicas
         else:
-            fraction = floor(each.replicas * (desired + surge) / (each.desired or desired + surge) + 0.5) - each.replicas
+            fraction = (
+                floor(each.replicas * (desired + surge) / (each.desired or desired + surge) + 0.5) - each.replicas
+            )
         left = to_add - added
         part = min(fraction, left) if to_add > 0 else max(fraction, left)
         sizes[place] += part

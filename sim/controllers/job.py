@@ -127,7 +127,12 @@ class JobController:
         self._begin(job)
 
     def make(
-        self, app: int, rows: list[int], completions: int, options: JobOptions, over: Callable[[Job], None] | None = None
+        self,
+        app: int,
+        rows: list[int],
+        completions: int,
+        options: JobOptions,
+        over: Callable[[Job], None] | None = None,
     ) -> Job:
         """A Job of an application."""
         known = self._applications

@@ -21,8 +21,8 @@ from sim.controllers.node_lifecycle_rules import (
     UNREACHABLE_NO_EXECUTE,
     UNREACHABLE_NO_SCHEDULE,
     ZoneState,
-    eviction_rate_per_s,
     evicted_after_s,
+    eviction_rate_per_s,
     zone_state,
 )
 from sim.controllers.operations import PATCH_NODE, UPDATE_NODE_STATUS, UPDATE_POD_STATUS
@@ -170,7 +170,11 @@ class NodeLifecycle:
         """Heartbeats are heard again: the next look finds the node ready, and takes its taints away."""
         if node in self._unreachable:
             at_s = self._next_tick(self._clock.now)
-            self._clock.at(at_s - self._clock.now, lambda _: self._clock.start(self._unmark(node)))
+
+            def look(_: object) -> None:
+                self._clock.start(self._unmark(node))
+
+            self._clock.at(at_s - self._clock.now, look)
 
     # --- marks and taints
 

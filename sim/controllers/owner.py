@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from sim.controllers.writes import Written
 
@@ -10,22 +10,22 @@ from sim.controllers.writes import Written
 class PodController(Protocol):
     """What a controller hears of the pods of its objects, through its informer."""
 
-    def pod_added(self, owner: PodOwner, pod: int) -> None:
+    def pod_added(self, owner: Any, pod: int) -> None:
         """The pod is stored."""
 
-    def pod_ready(self, owner: PodOwner, pod: int) -> None:
+    def pod_ready(self, owner: Any, pod: int) -> None:
         """It runs and is ready."""
 
-    def pod_unready(self, owner: PodOwner, pod: int) -> None:
+    def pod_unready(self, owner: Any, pod: int) -> None:
         """It is ready no more."""
 
-    def pod_finished(self, owner: PodOwner, pod: int, failed: bool) -> None:
+    def pod_finished(self, owner: Any, pod: int, failed: bool) -> None:
         """Its containers have ended by themselves, or it was evicted."""
 
-    def pod_lost(self, owner: PodOwner, pod: int) -> None:
+    def pod_lost(self, owner: Any, pod: int) -> None:
         """It is being deleted, or has gone without that."""
 
-    def pod_gone(self, owner: PodOwner, pod: int) -> None:
+    def pod_gone(self, owner: Any, pod: int) -> None:
         """Its object is removed."""
 
 
@@ -34,7 +34,9 @@ class PodOwner(Written):
 
     __slots__ = ("app", "controller", "deleted", "like", "namespace", "pods", "ready", "rows", "template")
 
-    def __init__(self, controller: PodController, app: int, namespace: str, template: int, rows: list[int], like: int) -> None:
+    def __init__(
+        self, controller: PodController, app: int, namespace: str, template: int, rows: list[int], like: int
+    ) -> None:
         super().__init__()
         self.controller = controller
         self.app = app

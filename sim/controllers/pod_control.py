@@ -87,7 +87,8 @@ class PodControl:
             group = [self.next_row(owner) for _ in range(size)]
             if size == 1:
                 per_pod()
-                done = [(yield from self.create_for(client, owner, group[0]))]
+                first_stored: bool = yield from self.create_for(client, owner, group[0])
+                done = [first_stored]
             else:
                 creations = []
                 for pod in group:

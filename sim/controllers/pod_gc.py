@@ -46,7 +46,10 @@ class PodGarbageCollector:
         if len(self._ended) > self._spec.terminated_pod_threshold and not self._busy:
             self._busy = True
             period_s = self._spec.terminated_pod_check_s
-            self._clock.at(period_s - self._clock._now % period_s, lambda _: self._clock.start(self._collect()))
+            self._clock.at(period_s - self._clock._now % period_s, self._look)
+
+    def _look(self, _: object) -> None:
+        self._clock.start(self._collect())
 
     def _collect(self) -> Generator[Event, Any, None]:
         surplus = len(self._ended) - self._spec.terminated_pod_threshold

@@ -54,7 +54,7 @@ class ResourceQuotaController:
 
     def _sync(self, quota: Quota) -> Generator[Event, Any, bool]:
         life = self.queue.life
-        yield self._machine.work(self._spec.sync_cpu_s)
+        self._machine.load(self._spec.sync_cpu_s)
         if not quota.count().changes:
             return True
         if (yield from self._client.turn()) or life != self.queue.life:

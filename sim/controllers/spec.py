@@ -15,7 +15,10 @@ class ControllerManagerSpec(Spec):
 
     machine: str = param("control-plane", "the machine it runs on")
     replicas: int = param(
-        1, "controller managers, of which one leads (see `leader_election`); a new leader lists everything anew", ge=1, le=100
+        1,
+        "controller managers, of which one leads (see `leader_election`); a new leader lists everything anew",
+        ge=1,
+        le=100,
     )
     qps: float = param(20.0, "client requests per second of each controller", source=K20, gt=0, le=1e6)
     burst: int = param(30, "client burst of each controller", source=K20, ge=1, le=1_000_000)
@@ -78,7 +81,9 @@ class ControllerManagerSpec(Spec):
         10.0, "from a Job's first failed pod to the next one, doubled each time", source=K20, gt=0, le=3600
     )
     job_pod_backoff_max_s: float = param(360.0, "the largest of these", source=K20 + "; 600 s since 1.27", gt=0, le=1e5)
-    job_batch_s: float = param(0.0, "changes of a Job's pods gather for this long before a sync", source=K34, ge=0, le=60)
+    job_batch_s: float = param(
+        0.0, "changes of a Job's pods gather for this long before a sync", source=K34, ge=0, le=60
+    )
     job_finalizers: bool = param(False, "each finished pod of a Job is counted through a finalizer", source=K34)
     cron_job_poll_s: float = param(
         10.0,

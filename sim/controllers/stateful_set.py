@@ -173,8 +173,10 @@ class StatefulSetController:
         for ordinal in delete:
             pod = owner.by_ordinal[ordinal]
             done = (yield from self._pod_control.delete(self._client, pod)) and done
-        if owner.template != owner.current and len(states) == owner.replicas and all(
-            state.healthy and state.updated for state in states
+        if (
+            owner.template != owner.current
+            and len(states) == owner.replicas
+            and all(state.healthy and state.updated for state in states)
         ):
             owner.current, owner.revisions = owner.template, 1
         return (yield from self._write_status(owner)) and done

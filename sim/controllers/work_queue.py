@@ -49,7 +49,9 @@ class WorkQueue(Generic[Key]):
         self._sync = sync
         self._base_s = base_s
         self._most_s = most_s
-        self._overall = TokenBucket(clock, name, "controllers", OVERALL_PER_S, OVERALL_BURST) if limited_overall else None
+        self._overall = (
+            TokenBucket(clock, name, "controllers", OVERALL_PER_S, OVERALL_BURST) if limited_overall else None
+        )
         self._ready: deque[Key] = deque()
         self._dirty: set[Key] = set()
         """Keys that wait for a sync, in `_ready` or until the one under way is over."""

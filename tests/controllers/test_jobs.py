@@ -18,7 +18,11 @@ EACH = {**FAST, "controllers__aggregate_status_writes": False}
 def cron(schedule: str, pods: int, duration_s: float, **options: object):
     """A CronJob asked for at 1 s, with rows for `pods` pods."""
     return one_app(
-        AppKind.CRON_JOB, pods, CronJobOptions(schedule, **options), parallelism=1, duration_s=duration_s  # type: ignore[arg-type]
+        AppKind.CRON_JOB,
+        pods,
+        CronJobOptions(schedule, **options),
+        parallelism=1,
+        duration_s=duration_s,  # type: ignore[arg-type]
     )
 
 
@@ -44,9 +48,7 @@ def test_a_queued_cron_job_is_on_time():
     assert pods["requested_s"].min() == pytest.approx(expected, abs=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("concurrency", "started", "alive"), [("Allow", 3, 3), ("Forbid", 1, 1), ("Replace", 3, 1)]
-)
+@pytest.mark.parametrize(("concurrency", "started", "alive"), [("Allow", 3, 3), ("Forbid", 1, 1), ("Replace", 3, 1)])
 def test_jobs_that_outlive_their_period(concurrency, started, alive):
     """Pods run for 1,000 s, a start is due every minute, the run ends at 215 s: three starts, or what the policy leaves."""
     scenario = exact(horizon_s=215, controllers__cron_job_poll_s=0, **FAST)

@@ -10,8 +10,8 @@ import pytest
 from sim.controllers.node_lifecycle_rules import (
     UNREACHABLE_NO_EXECUTE,
     ZoneState,
-    eviction_rate_per_s,
     evicted_after_s,
+    eviction_rate_per_s,
     zone_state,
 )
 from sim.state.objects import Toleration

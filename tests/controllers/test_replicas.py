@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import isnan
 
 import numpy as np
@@ -32,9 +33,7 @@ def led(cluster: Cluster) -> list[tuple[str, float, float]]:
 def test_a_death_in_the_middle_of_a_scale_up():
     """40 pods at 5 a second and burst 5: the leader dies at 4 s with most of them to come. The standby leads after the lease's
     15 s and a try or two, lists everything, and creates what is missing: 40 in all, none twice, none forgotten."""
-    scenario = replicated(
-        {"type": "controller-manager-death", "at_s": [4.0]}, controllers__qps=5, controllers__burst=5
-    )
+    scenario = replicated({"type": "controller-manager-death", "at_s": [4.0]}, controllers__qps=5, controllers__burst=5)
     cluster = run(scenario, one_app(AppKind.SERVICE, 40), 140.0)
     columns = cluster.pods.columns()
     assert cluster.pods.rows == 40
@@ -90,7 +89,9 @@ def test_a_leader_that_is_cut_off_creates_nothing():
 
 @settings(max_examples=12, deadline=None)
 @given(
-    strikes=st.lists(st.tuples(st.sampled_from(["death", "cut"]), st.floats(1.5, 60.0), st.floats(0.5, 40.0)), max_size=3),
+    strikes=st.lists(
+        st.tuples(st.sampled_from(["death", "cut"]), st.floats(1.5, 60.0), st.floats(0.5, 40.0)), max_size=3
+    ),
     skew_s=st.floats(0.0, 3.0),
     seed=st.integers(0, 50),
 )
@@ -112,7 +113,7 @@ def test_two_never_lead_at_once(strikes, skew_s, seed):
     )
     cluster = run(scenario, one_app(AppKind.SERVICE, 60), 290.0, seed=seed)
     spans = led(cluster)
-    assert all(before[2] <= after[1] for before, after in zip(spans, spans[1:], strict=False))
+    assert all(before[2] <= after[1] for before, after in pairwise(spans))
     for sent_s in cluster.pods.times["post_sent_s"]:
         if not isnan(sent_s):
             assert any(since_s <= sent_s <= until_s for _, since_s, until_s in spans)
@@ -120,14 +121,16 @@ def test_two_never_lead_at_once(strikes, skew_s, seed):
 
 
 def test_a_scheduler_that_nobody_could_replace_is_not_cut_off():
-    with pytest.raises(InputError, match="set scheduler.replicas to 2 or more"):
+    with pytest.raises(InputError, match=r"set scheduler\.replicas to 2 or more"):
         exact(faults=[{"type": "partition", "component": "kube-scheduler", "at_s": [1.0]}])
 
 
 def test_a_scheduler_that_is_cut_off_binds_nothing():
     """10 pods at 30 s, cut off from 29 s on: bound when another leads."""
     load = one_app(AppKind.SERVICE, 10)
-    load = type(load)(**{**{name: getattr(load, name) for name in load.__dataclass_fields__}, "app_time_s": np.array([30.0])})
+    load = type(load)(
+        **{**{name: getattr(load, name) for name in load.__dataclass_fields__}, "app_time_s": np.array([30.0])}
+    )
     fault = {"type": "partition", "component": "kube-scheduler", "at_s": [29.0], "duration_s": 30.0}
     cluster = run(exact(horizon_s=120, scheduler__replicas=2, faults=[fault]), load, 110.0)
     assert cluster.schedulers is not None

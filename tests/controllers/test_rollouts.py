@@ -47,9 +47,7 @@ def test_a_rolling_update_of_ten():
 
 
 def test_recreate_waits_for_the_last_old_pod():
-    load = one_app(
-        AppKind.SERVICE, 4, DeploymentOptions(recreate=True), [Change(20.0, 0, Roll(1))], revisions=2
-    )
+    load = one_app(AppKind.SERVICE, 4, DeploymentOptions(recreate=True), [Change(20.0, 0, Roll(1))], revisions=2)
     pods = simulate(exact(horizon_s=90, **FAST), load, seed=1).pods
     old, new = pods[pods["template"] == 0], pods[pods["template"] == 1]
     assert (old["phase"] == "Deleted").all()
@@ -65,7 +63,10 @@ def test_surge_alone_and_absence_alone():
         load = one_app(AppKind.SERVICE, 6, options, [Change(20.0, 0, Roll(1))], revisions=2)
         pods = simulate(exact(horizon_s=200, **FAST), load, seed=1).pods
         moments = [
-            at_s for name in ("created_s", "delete_requested_s", "running_s") for at_s in pods[name].dropna() if at_s > 19
+            at_s
+            for name in ("created_s", "delete_requested_s", "running_s")
+            for at_s in pods[name].dropna()
+            if at_s > 19
         ]
         assert max(alive(pods, at_s) for at_s in moments) == 6 + surge
         assert min(ready(pods, at_s) for at_s in moments) >= 6 - unavailable
@@ -95,7 +96,9 @@ def test_a_change_of_mind_in_the_middle():
 
 def test_an_update_that_cannot_go_on_says_so():
     """New pods want 9 of 8 cores: they never run, 8 of 10 old ones stay, and after the deadline the Deployment is stuck."""
-    load = one_app(AppKind.SERVICE, 10, DeploymentOptions(progress_deadline_s=30), [Change(20.0, 0, Roll(1))], revisions=2)
+    load = one_app(
+        AppKind.SERVICE, 10, DeploymentOptions(progress_deadline_s=30), [Change(20.0, 0, Roll(1))], revisions=2
+    )
     old, new = load.templates
     (container,) = new.containers
     load = replace(load, templates=(old, replace(new, containers=(replace(container, requests=(("cpu", 9000),)),))))
