@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.validate import network
+from experiments.validate import network, node_images
 from experiments.validate.node_bench import alone_s, burst, docker_run, fits, runtime_named, start_container, start_pod
 from experiments.validate.truth import shared_folder
 from sim.base.errors import InputError
@@ -205,6 +205,8 @@ UNITS = {
     "%": 1.0,
     "1/s": 1.0,
     "count": 1.0,
+    "x": 1.0,
+    "min": 60.0,
 }
 MACHINES = r"kata|hyper|clear containers|firecracker|rund"
 FIGURES: tuple[tuple[str, str, Callable[[Given], Answer]], ...] = (
@@ -221,12 +223,14 @@ FIGURES: tuple[tuple[str, str, Callable[[Given], Answer]], ...] = (
     (r"^docker", r"^start\w*_time$", _docker_start),
     (r"containerd.*docker", r"kubelet_cpu", _against_docker("status_cpu_s")),
     (r"containerd.*docker", r"runtime_cpu", _against_docker("list_cpu_s")),
+    *node_images.FIGURES,
 )
 """(what the row is about, its metric, how it is predicted), the first that fits."""
 OUTSIDE: tuple[tuple[str, str, str], ...] = (
     (r"runc|runsc|gvisor", r"^time$|syscall", "what applications do inside their sandbox is not modelled"),
     (r"lightvm", r".", "Xen unikernels are no container runtime of Kubernetes"),
     (r"dirigent|knative", r".", "serverless control planes are not modelled"),
+    *node_images.OUTSIDE,
 )
 
 
@@ -305,6 +309,7 @@ UNEXPLAINED = (
     "runsc starts 49 ms earlier than runc there, within the spread of that benchmark; the model has it start later.",
     "Kata's template saves 9 GB of 100 containers in its own documentation, 6.8 GB here: more of the guest is alike than merging finds.",
     "Hyper and Clear Containers: figures as remembered, no benchmark could be checked.",
+    *node_images.UNEXPLAINED,
 )
 
 

@@ -26,8 +26,9 @@ ANNOUNCE, ANSWER, ARRIVE, DONE = 0, 1, 2, 3
 
 # Columns of `members` (int32): what a member is, and how it stands.
 HOST, SWARM, LEFT, COUNT, ORIGIN, GONE, FIRST, REFUSALS = range(8)
-# Columns of `hosts` (float64): token buckets in virtual time, interfaces, their rates; blobs that the host downloads now.
-EGRESS_S, INGRESS_S, SENT_UNTIL_S, RECEIVED_UNTIL_S, EGRESS_RATE, INGRESS_RATE, NIC_RATE, UNDER_WAY = range(8)
+# Columns of `hosts` (float64): token buckets in virtual time, interfaces, their rates; blobs that the host downloads now; when its
+# announcer ticks.
+EGRESS_S, INGRESS_S, SENT_UNTIL_S, RECEIVED_UNTIL_S, EGRESS_RATE, INGRESS_RATE, NIC_RATE, UNDER_WAY, PHASE_S = range(9)
 # Columns of `swarms` (float64).
 PIECES, PIECE_BYTES, TRACKER, MEMBERS = 0, 1, 2, 3
 # Entries of `totals` (float64).
@@ -73,6 +74,11 @@ class Rules:
                 self.refused_for_s,
             ]
         )
+
+
+def phases(seed: int, hosts: int) -> np.ndarray:
+    """Shares of a period by which the hosts' announcers are out of step, float64 in [0, 1)."""
+    return np.random.default_rng(seed).random(hosts)
 
 
 @rule
@@ -272,10 +278,11 @@ def advance(
             tracker = np.int64(swarms[swarm, TRACKER])
             trackers_s[tracker] = max(trackers_s[tracker], now_s + numbers[7]) + numbers[6]
             push(heap, what, size, totals, trackers_s[tracker] + numbers[7], ANSWER, m, 0, 0, piece)
-            turn_s = numbers[5] * max(
-                1.0, hosts[members[m, HOST], UNDER_WAY]
-            )  # one blob a tick of the host's announcer
-            push(heap, what, size, totals, now_s + turn_s, ANNOUNCE, m, 0, 0, piece + 1)
+            phase_s, every_s = hosts[members[m, HOST], PHASE_S], numbers[5]
+            next_s = phase_s + (np.floor((now_s - phase_s) / every_s + 1e-9) + 1) * every_s
+            # each tick of the host's announcer is one blob's: who joins waits for those before it, then they take turns
+            before = k if piece == 0 else max(0.0, hosts[members[m, HOST], UNDER_WAY] - 1)
+            push(heap, what, size, totals, next_s + before * every_s, ANNOUNCE, m, 0, 0, piece + 1)
         elif kind == ANSWER:
             if members[m, LEFT] == 0:
                 continue
@@ -387,10 +394,11 @@ class PieceExchange:
     def __init__(self, rules: Rules, egress: np.ndarray, ingress: np.ndarray, nic: np.ndarray, seed: int) -> None:
         self.rules = rules
         self._numbers = rules.numbers()
-        self._hosts = np.zeros((len(nic), 8))
+        self._hosts = np.zeros((len(nic), 9))
         self._hosts[:, :4] = -rules.burst_s
         self.set_rates(egress, ingress, nic)
         self._random = np.array([seed | 1], np.uint64)
+        self._hosts[:, PHASE_S] = phases(seed, len(nic)) * rules.announce_every_s
         self._swarms = np.zeros((0, 4))
         self._trackers_s = np.zeros(rules.trackers)
         self._roster = np.zeros((0, 16), np.int32)
@@ -446,9 +454,10 @@ class PieceExchange:
         """A host begins to download a blob: it announces itself to the tracker at `at_s`. Returns the member's number."""
         member = self._add(swarm, host, origin=False)
         self.active += 1
+        before = int(self._hosts[host, UNDER_WAY])
         self._hosts[host, UNDER_WAY] += 1
         self._reserve_heap()
-        push(self._heap, self._what, self._size, self._totals, float(at_s), ANNOUNCE, member, 0, 0, 0)
+        push(self._heap, self._what, self._size, self._totals, float(at_s), ANNOUNCE, member, before, 0, 0)
         return member
 
     def leave(self, member: int) -> None:

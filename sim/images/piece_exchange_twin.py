@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
+from math import floor
 
 import numpy as np
 
-from sim.images.piece_exchange import MOST_PIECES, REMEMBERED, Rules
+from sim.images.piece_exchange import MOST_PIECES, REMEMBERED, Rules, phases
 
 
 @dataclass
@@ -21,6 +22,7 @@ class _Host:
     ingress_s: float
     sent_until_s: float
     received_until_s: float
+    phase_s: float
     under_way: int = 0
 
 
@@ -72,8 +74,10 @@ class PlainExchange:
         self.rules = rules
         begin_s = -rules.burst_s
         self._hosts = [
-            _Host(float(e), float(i), float(n), begin_s, begin_s, begin_s, begin_s)
-            for e, i, n in zip(egress, ingress, nic, strict=True)
+            _Host(
+                float(e), float(i), float(n), begin_s, begin_s, begin_s, begin_s, float(phase) * rules.announce_every_s
+            )
+            for e, i, n, phase in zip(egress, ingress, nic, phases(seed, len(nic)), strict=True)
         ]
         self._random = seed | 1
         self._swarms: list[_Swarm] = []
@@ -95,8 +99,9 @@ class PlainExchange:
     def join(self, swarm: int, host: int, at_s: float) -> int:
         member = self._add(self._swarms[swarm], host, False)
         self.active += 1
+        before = self._hosts[host].under_way
         self._hosts[host].under_way += 1
-        self._push(at_s, "announce", member, 0)
+        self._push(at_s, "announce", member, 0, before)
         return member.number
 
     def leave(self, number: int) -> None:
@@ -141,14 +146,16 @@ class PlainExchange:
 
     # --- events
 
-    def _announce(self, now_s: float, ended: list, member: _Member, turn: int) -> None:
+    def _announce(self, now_s: float, ended: list, member: _Member, turn: int, before: int) -> None:
         if not member.left:
             return
         rules, tracker = self.rules, member.swarm.tracker
         self._trackers_s[tracker] = max(self._trackers_s[tracker], now_s + rules.latency_s) + rules.announce_s
         self._push(self._trackers_s[tracker] + rules.latency_s, "answer", member, turn)
-        wait_s = rules.announce_every_s * max(1, self._hosts[member.host].under_way)
-        self._push(now_s + wait_s, "announce", member, turn + 1)
+        host, every_s = self._hosts[member.host], rules.announce_every_s
+        next_s = host.phase_s + (floor((now_s - host.phase_s) / every_s + 1e-9) + 1) * every_s
+        others = before if turn == 0 else max(0, host.under_way - 1)
+        self._push(next_s + others * every_s, "announce", member, turn + 1, 0)
 
     def _answer(self, now_s: float, ended: list, member: _Member, turn: int) -> None:
         if not member.left:
