@@ -55,7 +55,9 @@ class HollowSpec(Spec):
         0.0, "CPU of one hollow node in each second, besides waking: PLEG relists, housekeeping, heartbeats", ge=0, le=1
     )
     wakes_per_s: float = param(1.0, "pieces that it comes in", ge=0.1, le=1000)
-    start_cpu_s: float = param(0.0, "starting one pod besides waking: syncs, volumes, requests, watch events", ge=0, le=1)
+    start_cpu_s: float = param(
+        0.0, "starting one pod besides waking: syncs, volumes, requests, watch events", ge=0, le=1
+    )
     wakes_per_start: float = param(1.0, "pieces that it comes in", ge=1, le=10_000)
     start_s: float = param(1.0, "time over which they come: volumes' poll and the relist", gt=0, le=60)
     teardown_cpu_s: float = param(0.0, "taking down one pod; comes in as many pieces", ge=0, le=1)
@@ -75,8 +77,10 @@ class BedSpec(Spec):
     life_cycle_client: LoadGeneratorSpec = LoadGeneratorSpec()
     hollow: HollowSpec = HollowSpec()
     idle_cores: dict[str, float] = Field(
-        {}, description="cores that a program uses when nothing is asked of it, beside what the cluster simulates: timers, "
-        "garbage collection, the control plane's own objects")
+        {},
+        description="cores that a program uses when nothing is asked of it, beside what the cluster simulates: timers, "
+        "garbage collection, the control plane's own objects",
+    )
     controllers: InformerSpec = InformerSpec()
     scheduler: InformerSpec = InformerSpec()
     overlay: dict[str, Any] = Field({}, description="values of the cluster that belong to the bed")
@@ -137,7 +141,19 @@ def cluster(calibration: str, values: Mapping[str, Any] | None = None) -> Scenar
 
 def informers(cluster: Cluster, resource: str, bed: BedSpec) -> None:
     """Controller manager and scheduler take in each event of a pod that is published as `resource`."""
-    kinds = ("created", "bound", "status", "started", "running", "ready", "unready", "finished", "deleting", "gone", "changed")
+    kinds = (
+        "created",
+        "bound",
+        "status",
+        "started",
+        "running",
+        "ready",
+        "unready",
+        "finished",
+        "deleting",
+        "gone",
+        "changed",
+    )
     for name, spec in (("kube-controller-manager", bed.controllers), ("kube-scheduler", bed.scheduler)):
         load = partial(_take_in, cluster.programs[name], spec.event_cpu_s)
         cluster.watch.watch(resource, f"{name} (informers)", dict.fromkeys(kinds, load))

@@ -58,9 +58,15 @@ class Fit:
 def _micro(op: str, quota: bool = False, objects: int = 0, protobuf: bool = False) -> Callable[[Row], bool]:
     def fits(row: Row) -> bool:
         setup = row.setup
-        return (isinstance(setup, api_requests.Setup) and (setup.op, setup.clients, setup.quota) == (op, 1, quota)
-                and setup.auth == "cert" and not setup.role_bindings and not setup.cluster_role_bindings
-                and setup.protobuf == protobuf and objects in (0, setup.objects))
+        return (
+            isinstance(setup, api_requests.Setup)
+            and (setup.op, setup.clients, setup.quota) == (op, 1, quota)
+            and setup.auth == "cert"
+            and not setup.role_bindings
+            and not setup.cluster_role_bindings
+            and setup.protobuf == protobuf
+            and objects in (0, setup.objects)
+        )
 
     return fits
 
@@ -69,10 +75,14 @@ def _pods(row: Row) -> bool:
     return isinstance(row.setup, life_cycle.Setup) and row.calibrates
 
 
-API, ETCD, CLIENT, MANAGER = (f"{name} CPU a request" for name in ("API server", "etcd", "client", "controller manager"))
+API, ETCD, CLIENT, MANAGER = (
+    f"{name} CPU a request" for name in ("API server", "etcd", "client", "controller manager")
+)
 FIRST = "measured-1.20-2core-noisy"
 OF_LISTS = (
-    "apiserver.list_cpu_s", *(f"apiserver.encoding.{name}_byte_cpu_s" for name in ("encode_json", "encode_protobuf", "decode_protobuf")))
+    "apiserver.list_cpu_s",
+    *(f"apiserver.encoding.{name}_byte_cpu_s" for name in ("encode_json", "encode_protobuf", "decode_protobuf")),
+)
 """Costs of LISTs, each from a row of the first series. The second has one such row, which says how much cheaper all of them are."""
 LISTS = "lists"
 """That factor."""
@@ -82,7 +92,13 @@ FITS = (
     Fit("bed:overlay.etcd.range_cpu_s", _micro("get"), ETCD, 1.0, 1.0e-4),
     Fit("bed:api_client.request_cpu_s", _micro("get"), CLIENT, 1.0, 4e-5),
     Fit("apiserver.encoding.encode_json_byte_cpu_s", _micro("listrv0", objects=1000), API, 2e6, 1.2e-8),
-    Fit("apiserver.encoding.encode_protobuf_byte_cpu_s", _micro("listrv0", objects=1000, protobuf=True), API, 1.2e6, 8e-9),
+    Fit(
+        "apiserver.encoding.encode_protobuf_byte_cpu_s",
+        _micro("listrv0", objects=1000, protobuf=True),
+        API,
+        1.2e6,
+        8e-9,
+    ),
     Fit("apiserver.encoding.decode_protobuf_byte_cpu_s", _micro("list", objects=1000), API, 1.2e6, 1.4e-8),
     Fit(LISTS, _micro("list", objects=1000), API, 0.05, 1.0),
     Fit("apiserver.list_cpu_s", _micro("list", objects=100), API, 1.0, 3e-3),
@@ -121,7 +137,11 @@ class Sleeping:
 
 def sleeping(truth: Truth) -> Sleeping:
     """In closed form from GETs with one client, 5 pods a second, and the idle cluster."""
-    gets = [row for row in truth.rows(api_requests.FILE) if row["op"] == "get" and row["clients"] == 1 and row["accept"] == "json"]
+    gets = [
+        row
+        for row in truth.rows(api_requests.FILE)
+        if row["op"] == "get" and row["clients"] == 1 and row["accept"] == "json"
+    ]
 
     def mean(name: str) -> float:
         return float(np.mean([row["cpu_ms_per_request"][name] for row in gets])) * 1e-3
@@ -133,10 +153,19 @@ def sleeping(truth: Truth) -> Sleeping:
     runs = truth.rows(life_cycle.FILE)
     idle = next(row for row in runs if "window_s" in row)
     idle_per_s = idle["cpu_s"]["hollow.sys"] / idle["window_s"]
-    pods = [(row["cpu_create_s"]["hollow.sys"] - idle_per_s * row["cpu_create_window_s"]) / row["pods"]
-            for row in runs if row.get("rate") == life_cycle.CALIBRATION_RATE]
-    return Sleeping(spin_s, wake_s, mean("etcd.sys") - sockets_s, mean("loadgen") - spin_s - CLIENT_HANDLING_S * SPEED[truth.calibration],
-                    float(np.mean(pods)) / wake_s, idle_per_s / idle["hollow_nodes"] / wake_s)
+    pods = [
+        (row["cpu_create_s"]["hollow.sys"] - idle_per_s * row["cpu_create_window_s"]) / row["pods"]
+        for row in runs
+        if row.get("rate") == life_cycle.CALIBRATION_RATE
+    ]
+    return Sleeping(
+        spin_s,
+        wake_s,
+        mean("etcd.sys") - sockets_s,
+        mean("loadgen") - spin_s - CLIENT_HANDLING_S * SPEED[truth.calibration],
+        float(np.mean(pods)) / wake_s,
+        idle_per_s / idle["hollow_nodes"] / wake_s,
+    )
 
 
 def fit(truth: Truth, seconds: float = 4.0) -> dict[str, float]:
@@ -146,9 +175,14 @@ def fit(truth: Truth, seconds: float = 4.0) -> dict[str, float]:
     skipped = {LISTS} if any(_micro("listrv0")(row) for row in rows) else set(OF_LISTS)
     fits = [(one, row) for one in FITS if one.path not in skipped for row in rows if one.row(row)]
     asleep = sleeping(truth)
-    fixed = {f"{PROGRAMS}wake_cpu_s": asleep.wake_s, f"{PROGRAMS}spin_s": asleep.spin_s,
-             "bed:overlay.etcd.wake_cpu_s": asleep.etcd_wake_s, "bed:overlay.etcd.spin_s": asleep.spin_s,
-             "bed:hollow.wakes_per_start": asleep.wakes_per_pod, "bed:hollow.wakes_per_s": asleep.wakes_per_idle_s}
+    fixed = {
+        f"{PROGRAMS}wake_cpu_s": asleep.wake_s,
+        f"{PROGRAMS}spin_s": asleep.spin_s,
+        "bed:overlay.etcd.wake_cpu_s": asleep.etcd_wake_s,
+        "bed:overlay.etcd.spin_s": asleep.spin_s,
+        "bed:hollow.wakes_per_start": asleep.wakes_per_pod,
+        "bed:hollow.wakes_per_s": asleep.wakes_per_idle_s,
+    }
     for client in ("api_client", "life_cycle_client"):
         fixed |= {f"bed:{client}.wake_cpu_s": asleep.client_wake_s, f"bed:{client}.spin_s": asleep.spin_s}
     values = {one.path: one.start for one, _ in fits}
@@ -160,7 +194,9 @@ def fit(truth: Truth, seconds: float = 4.0) -> dict[str, float]:
             seen = {id(row): _replay(row, name, seconds) for row in {id(row): row for _, row in fits}.values()}
         for one, row in fits:
             measured = float(np.mean(row.measured[one.metric]))
-            values[one.path] = max(SMALLEST, values[one.path] + (measured - seen[id(row)][one.metric]) / one.per_unit * 0.7)
+            values[one.path] = max(
+                SMALLEST, values[one.path] + (measured - seen[id(row)][one.metric]) / one.per_unit * 0.7
+            )
     return _with_followers({**fixed, **values})
 
 

@@ -213,8 +213,10 @@ def _row(
 
 def _foreign_cores(row: dict[str, Any]) -> float:
     """Cores that other processes on the machine used in the worse of both windows."""
-    return max(float(row.get(f"other_processes_on_machine_{window}_s", 0)) / float(row.get(f"cpu_{window}_window_s", 1) or 1)
-               for window in ("create", "delete"))
+    return max(
+        float(row.get(f"other_processes_on_machine_{window}_s", 0)) / float(row.get(f"cpu_{window}_window_s", 1) or 1)
+        for window in ("create", "delete")
+    )
 
 
 def _figures(row: dict[str, Any], setup: Setup, idle: dict[str, Any] | None) -> dict[str, float]:
@@ -351,7 +353,10 @@ class TestBed:
         beds.informers(cluster, "pods", bed)
         beds.idle_programs(cluster, bed)
         self.hollow = cluster.programs["hollow kubelets"]
-        doings = {"bound": partial(self._doings, bed.hollow.start_cpu_s), "deleting": partial(self._doings, bed.hollow.teardown_cpu_s)}
+        doings = {
+            "bound": partial(self._doings, bed.hollow.start_cpu_s),
+            "deleting": partial(self._doings, bed.hollow.teardown_cpu_s),
+        }
         cluster.watch.watch("pods", "hollow nodes", doings, selective=True)
         for phase_s in streams("hollow.idle").random(setup.nodes).tolist():
             self.clock.start(self._idle(phase_s / bed.hollow.wakes_per_s))
@@ -375,7 +380,9 @@ class TestBed:
             self.hollow.load(spec.idle_cpu_s / spec.wakes_per_s)
             yield self.clock.timeout(1.0 / spec.wakes_per_s)
 
-    def play(self, request: Callable[[int], Generator[Event, Any, Any]], rate: float, times_s: np.ndarray) -> Generator[Event, Any, None]:
+    def play(
+        self, request: Callable[[int], Generator[Event, Any, Any]], rate: float, times_s: np.ndarray
+    ) -> Generator[Event, Any, None]:
         """Process: `request` for each pod at its due time, whatever became of those before."""
         begun_s = self.clock._now
         for pod in range(self.setup.pods):
@@ -384,7 +391,9 @@ class TestBed:
                 yield self.clock.timeout(wait_s)
             self.clock.start(self._timed(request, pod, times_s))
 
-    def _timed(self, request: Callable[[int], Generator[Event, Any, Any]], pod: int, times_s: np.ndarray) -> Generator[Event, Any, None]:
+    def _timed(
+        self, request: Callable[[int], Generator[Event, Any, Any]], pod: int, times_s: np.ndarray
+    ) -> Generator[Event, Any, None]:
         """One request with the client's own part before and after it."""
         half_s = self.bed.life_cycle_client.request_cpu_s / 2
         times_s[0, pod] = self.clock._now
@@ -449,7 +458,10 @@ def _phase(
         found[f"{process} CPU a pod, {phase}"] = used / setup.pods
     for name, kind in kinds.items():
         found[f"{name} a pod, {phase}"] = (after.requests.get(kind, 0.0) - before.requests.get(kind, 0.0)) / setup.pods
-    written = [account.quota_updates + account.requests.get(("PUT", "resourcequotas/status"), 0.0) for account in (before, after)]
+    written = [
+        account.quota_updates + account.requests.get(("PUT", "resourcequotas/status"), 0.0)
+        for account in (before, after)
+    ]
     updates = written[1] - written[0]
     if phase == "creating" and setup.quota:
         found["PUT resourcequotas status a pod, creating"] = updates / setup.pods
