@@ -5,8 +5,8 @@ peers, an agent keeps a limited number of connections a blob, asks over each for
 tells its neighbours of each piece it gets; egress and ingress of a host pass a token bucket and its interface, in the order
 of asking. All hosts and blobs advance together in one compiled loop over an event heap; `PlainExchange` is its slow twin.
 
-A blob is cut into equal pieces, at most `MOST_PIECES`: larger pieces stand for several. That delays what the first hosts get,
-and so every end, by about the time of one such piece a hop.
+A blob is cut into equal pieces, at most `MOST_PIECES`: in a larger one each stands for several. Pieces of twice the size make a
+download about a tenth longer (tested on 20 hosts), so beyond 4 GiB, at Kraken's piece size, times come out too long by that.
 """
 
 from __future__ import annotations
