@@ -319,6 +319,8 @@ def _one_line(plugin: object) -> str:
 
 def _catalogs() -> dict[str, Catalog[Any]]:
     """Every family of plugins by what a scenario calls it."""
+    from sim.apiserver.admission.catalog import ADMISSION
+    from sim.apiserver.flow_control.catalog import FLOW_CONTROLS
     from sim.faults.catalog import FAULTS
     from sim.images.sources import IMAGE_SOURCES
     from sim.kubelet.runtimes import RUNTIMES
@@ -331,6 +333,8 @@ def _catalogs() -> dict[str, Catalog[Any]]:
         "Workloads: workload.type": WORKLOADS,
         "Arrivals: arrivals.type in a workload": ARRIVALS,
         "Request shapes: mix in a workload": MIXES,
+        "Flow control: apiserver.flow_control.type": FLOW_CONTROLS,
+        "Admission plug-ins: apiserver.admission.plugins": ADMISSION,
         "Container runtimes: runtime.type": RUNTIMES,
         "Where images come from: registry.type": IMAGE_SOURCES,
         "Network plug-ins: network.cni.type": CNI,

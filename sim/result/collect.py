@@ -183,7 +183,7 @@ def _reasons(cluster: Cluster) -> tuple[dict[str, int], str]:
     asked = (columns["phase"] == Phase.WAITING) & (columns["requested_s"] <= cluster.clock.now)
     for pod in np.flatnonzero(asked).tolist():
         counts[
-            "refused by its namespace's quota, its controller tries again"
+            "refused by admission or its namespace's quota, its controller tries again"
             if cluster.pod_control.was_refused(pod)
             else "its controller has not created it yet"
             if isnan(times["post_sent_s"][pod])
@@ -240,6 +240,9 @@ def _counters(cluster: Cluster) -> dict[str, int]:
         "image_pull_failures": cluster.images.failures,
         "images_removed": cluster.images.removed,
         "creations_refused": cluster.pod_control.refused,
+        "quota_updates": sum(api.admission.evaluator.updates for api in cluster.apis),
+        "quota_conflicts": sum(api.admission.evaluator.conflicts for api in cluster.apis),
+        "webhooks_passed_over": sum(server.passed_over for server in cluster.admission.webhooks.servers.values()),
     }
 
 

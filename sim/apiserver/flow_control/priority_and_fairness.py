@@ -23,6 +23,7 @@ from sim.apiserver.flow_control.catalog import (
     FlowControl,
     FlowControlSpec,
     long_running,
+    of_server,
 )
 from sim.apiserver.flow_control.fair_queuing import RULES_1_20, RULES_1_34, FairQueues, Request
 from sim.apiserver.flow_control.objects import EXEMPT, FlowSchema, PriorityLevel, flow_objects_of
@@ -99,8 +100,8 @@ class PriorityAndFairnessSpec(FlowControlSpec):
     def paths(self, base_dir: str) -> list[Path]:
         return [Path(base_dir) / each for each in self.objects]
 
-    def build(self, clock: Clock, base_dir: str) -> PriorityAndFairness:
-        return PriorityAndFairness(clock, self, base_dir)
+    def build(self, clock: Clock, base_dir: str, server: int = 0) -> PriorityAndFairness:
+        return PriorityAndFairness(clock, self, base_dir, server)
 
 
 class Flow:
@@ -121,7 +122,7 @@ class Level(FairQueues):
     """One priority level: waiting, timing out and waking around the rules of fair queuing."""
 
     def __init__(
-        self, clock: Clock, spec: PriorityAndFairnessSpec, level: PriorityLevel, within: Bounds, most: int
+        self, clock: Clock, spec: PriorityAndFairnessSpec, level: PriorityLevel, within: Bounds, most: int, server: int
     ) -> None:
         self.lends = spec.rules != "1.20"
         rules = RULES_1_34 if self.lends else RULES_1_20
@@ -137,7 +138,7 @@ class Level(FairQueues):
             within.nominal, level.hand_size, spec.widest_request_share, spec.widest_request_seats
         )
         self.retry_after = RetryAfter(spec.longest_retry_after_s)
-        self.meter = Meter(clock, f"{level.name} seats", "apiserver", most)
+        self.meter = Meter(clock, of_server(f"{level.name} seats", server), "apiserver", most)
         self.refused = self.timed_out = 0
         self.wait_s = 0.0
         """Sum over the requests that were served."""
@@ -347,7 +348,7 @@ def _weight_of(operation: Operation) -> str:
 class PriorityAndFairness(FlowControl):
     """All levels of one server. How many watch each resource is looked at whenever seats are lent."""
 
-    def __init__(self, clock: Clock, spec: PriorityAndFairnessSpec, base_dir: str) -> None:
+    def __init__(self, clock: Clock, spec: PriorityAndFairnessSpec, base_dir: str, server: int) -> None:
         self._clock = clock
         self._spec = spec
         self.objects = flow_objects_of(spec.paths(base_dir), spec.rules)
@@ -372,7 +373,7 @@ class PriorityAndFairness(FlowControl):
         for level in self.objects.levels:
             own = within[level.name]
             most = min(own.most, total) if self._weighs else own.nominal
-            self.levels[level.name] = Level(clock, spec, level, own, max(1, most))
+            self.levels[level.name] = Level(clock, spec, level, own, max(1, most), server)
         self.meters = [level.meter for level in self.levels.values() if not level.config.exempt]
         if self._weighs:
             self._lend()

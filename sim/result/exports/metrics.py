@@ -155,19 +155,40 @@ def _requests(
     return read
 
 
-SEATS = {"mutating": "API server writing seats", "readOnly": "API server reading seats"}
-"""Request kinds of max-in-flight, and the contended things that stand for them."""
+READING = ("GET", "LIST", "WATCH")
 
 
 def _in_flight(label: str) -> Callable[[RunRecord], Iterator[Observed]]:
-    """Seats in use: the mean over the sample period (Kubernetes gives the largest of the last second)."""
+    """Requests that have come and are not answered, changed at each (Kubernetes gives the largest of the last second)."""
 
     def read(record: RunRecord) -> Iterator[Observed]:
-        capacity = {stat.name: stat.capacity for stat in record.resources}
-        for kind, seats in SEATS.items():
-            used = record.series.get(f"{seats.replace(' ', '_')}_utilisation")
-            if used is not None and seats in capacity:
-                yield _sorted(((label, kind),), record.series["time_s"], used * capacity[seats])
+        log = record.requests
+        for kind, reads in (("mutating", False), ("readOnly", True)):
+            kinds = [at for at, one in enumerate(record.request_kinds) if (one.verb in READING) == reads and one.verb != "WATCH"]
+            rows = np.flatnonzero(np.isin(log["kind"], kinds) & (log["count"] == 1))
+            end_s = np.asarray(log["time_s"][rows], np.float64)
+            time_s = np.concatenate([end_s - log["latency_s"][rows], end_s])
+            steps = np.concatenate([np.ones(len(rows)), -np.ones(len(rows))])
+            order = np.lexsort((steps, time_s))
+            yield Observed(((label, kind),), time_s[order], np.cumsum(steps[order]))
+
+    return read
+
+
+SEATS = " seats"
+"""What the names of the priority levels' seats end with."""
+
+
+def _levels(queue: bool) -> Callable[[RunRecord], Iterator[Observed]]:
+    """Seats in use at each priority level, or requests that wait there: the mean over the sample period."""
+
+    def read(record: RunRecord) -> Iterator[Observed]:
+        for stat in record.resources:
+            level = stat.name.removesuffix(SEATS)
+            if level == stat.name or " " in level:
+                continue
+            series = record.series[f"{level}_seats_{'queue' if queue else 'utilisation'}"]
+            yield _sorted((("priority_level", level),), record.series["time_s"], series if queue else series * stat.capacity)
 
     return read
 
@@ -294,6 +315,23 @@ METRICS: tuple[Metric, ...] = (
         "apiserver_current_inflight_requests", "gauge", "apiserver",
         "Number of currently used inflight request limit of this apiserver per request kind.",
         _in_flight("request_kind"), since="1.19",
+    ),
+    Metric(
+        "apiserver_flowcontrol_current_inqueue_requests", "gauge", "apiserver",
+        "Number of requests currently pending in queues of the API Priority and Fairness subsystem",
+        _levels(queue=True), since="1.20",
+    ),
+    Metric(
+        "apiserver_flowcontrol_request_concurrency_in_use", "gauge", "apiserver",
+        "Concurrency (number of seats) occupied by the currently executing (initial stage for a WATCH, any stage otherwise) "
+        "requests in the API Priority and Fairness subsystem",
+        _levels(queue=False), since="1.21", until="1.31",
+    ),
+    Metric(
+        "apiserver_flowcontrol_current_executing_seats", "gauge", "apiserver",
+        "Concurrency (number of seats) occupied by the currently executing (initial stage for a WATCH, any stage otherwise) "
+        "requests in the API Priority and Fairness subsystem",
+        _levels(queue=False), since="1.28",
     ),
     Metric(
         "etcd_disk_wal_fsync_duration_seconds", "histogram", "etcd",
