@@ -133,13 +133,13 @@ class ApiServer:
         seats are free, the rest waits or is refused, as the flow control does. Used for steady background load only.
         """
         arrived_s = self._clock._now
-        proof_cpu_s = self.authentication.each_cost_s(user)
+        accepted, proof_cpu_s = self.authentication.each(user)
         decision = self.authorization.decisions[user, operation, ""]
-        code = 401 if proof_cpu_s < 0 else decision.code
+        code = decision.code if accepted else 401
         if decision.ask and not code:  # one review stands for all of a tick
             code = yield from self.authorization.ask(user, operation, "")
         if code:
-            yield self._cores.work(count * (abs(proof_cpu_s) + (decision.cpu_s if code != 401 else 0.0)), threads=count)
+            yield self._cores.work(count * (proof_cpu_s + decision.cpu_s * accepted), threads=count)
             self._log.add(operation, user.name, code, arrived_s, count)
             return count  # they would be refused again
         price = self._price(operation, user)

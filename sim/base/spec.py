@@ -121,11 +121,13 @@ class Choice:
     """`Annotated[Base, Choice(CATALOG)]`: a field that holds one plugin spec of the family `CATALOG`.
 
     Takes a spec, a name, or a mapping with `type` and the plugin's own parameters; without `type` they are those of the
-    plugin that is the field's default.
+    plugin that is the field's default. named_by_key: in a mapping of plugins by name, a plugin without `type` is of the type
+    that its key names.
     """
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, named_by_key: bool = False) -> None:
         self.catalog = catalog
+        self.named_by_key = named_by_key
 
     def name_of(self, value: Any) -> str:
         """The catalog's name of a plugin spec."""

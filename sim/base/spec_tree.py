@@ -133,8 +133,16 @@ def _place(spec: type[Spec], data: Any, location: tuple[int | str, ...]) -> _Pla
             continue  # the name of a member of a union of plain types
         place.path.append(key)
         data = data.get(key) if isinstance(data, dict) else _item(data, key)
-        data = with_default_plugin(place.field, data)
+        data = _named_by_key(kind, key, with_default_plugin(place.field, data))
     return place
+
+
+def _named_by_key(kind: Any, key: Any, data: Any) -> Any:
+    """A plugin of a mapping whose keys name types, with its type."""
+    choices = (mark for mark in get_args(kind)[1:] if isinstance(mark, Choice)) if get_origin(kind) is Annotated else ()
+    if isinstance(data, dict) and "type" not in data and any(choice.named_by_key for choice in choices):
+        return {"type": key, **data}
+    return data
 
 
 def _resolved(kind: Any, data: Any) -> Any:

@@ -49,7 +49,7 @@ class AuthenticationSpec(Spec):
         ("x509", "service-account", "bootstrap-token"),
         "methods that are on; they are asked in the API server's own order", source="kubeadm's defaults",
     )  # fmt: skip
-    methods: Named[Annotated[MethodSpec, Choice(AUTHENTICATORS)]] = Field(
+    methods: Named[Annotated[MethodSpec, Choice(AUTHENTICATORS, named_by_key=True)]] = Field(
         {}, description="parameters of methods by name"
     )
     components: str = param(

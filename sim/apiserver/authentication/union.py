@@ -111,17 +111,15 @@ class Authentication:
             self._good_until_s[user] = now + self._spec.token_success_s
         return cost_s
 
-    def each_cost_s(self, user: Identity) -> float:
-        """CPU seconds for each of many users behind one identity, whose tokens nobody remembers; negative: refused at that cost."""
-        known_s = self.known_cpu_s[user]
-        if known_s >= 0:
-            return known_s
-        name = self._spec.method_of(user)
+    def each(self, user: Identity) -> tuple[bool, float]:
+        """(accepted, CPU seconds) for each of many users behind one identity, whose tokens nobody remembers."""
+        cost_s = self.known_cpu_s[user]
+        if cost_s >= 0:
+            return True, cost_s
+        accepted, name = self.valid(user), self._spec.method_of(user)
         if self._specs[name].bearer:
-            cost_s = self._spec.token_cache_cpu_s + self._bearer_cpu_s(name if self.valid(user) else "")
-        else:
-            cost_s = self._methods[name].prove_cpu_s
-        return cost_s if self.valid(user) else -cost_s
+            return accepted, self._spec.token_cache_cpu_s + self._bearer_cpu_s(name if accepted else "")
+        return accepted, self._methods[name].prove_cpu_s
 
     def prove(self, user: Identity) -> Generator[Event, Any, bool]:
         """The long way: every method in its order, until one accepts."""

@@ -20,7 +20,7 @@ class AuthorizationSpec(Spec):
         ("node", "rbac"), "authorizers that are on, in the order in which they are asked", source="kubeadm: Node,RBAC",
         min_length=1,
     )  # fmt: skip
-    methods: Named[Annotated[AuthorizerSpec, Choice(AUTHORIZERS)]] = Field(
+    methods: Named[Annotated[AuthorizerSpec, Choice(AUTHORIZERS, named_by_key=True)]] = Field(
         {}, description="parameters of authorizers by name"
     )
 
