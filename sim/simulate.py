@@ -62,6 +62,7 @@ from sim.images.service import ImageService
 from sim.images.sources import Site
 from sim.images.use import ImageUse
 from sim.invariants import check_invariants
+from sim.kubelet.node_status import TICK_S, report_nodes
 from sim.kubelet.plan import plan_of
 from sim.kubelet.pod_workers import PodWorkers
 from sim.kubelet.reboot import Reboots
@@ -222,12 +223,19 @@ class Cluster:
         self.users = Users(clock, load, pods, users, self.pod_control, self.controllers)
         self.control_network = ControlNetwork(self)
         self.sampler = MeterSampler(clock, scenario.sample_period_s, self._meters(), self._levels())
-        if load.nodes_run and self.park is not None:
-            renewals = Aggregate(clock, self.node_link, ANY_NODE)
-            clock.start(self.park.renew_leases(renewals, scenario.kubelet.lease_period_s))
-        elif load.nodes_run:
-            clock.start(renew_leases(clock, self.node_link, len(self.nodes), scenario.kubelet.lease_period_s))
+        kubelet = scenario.kubelet
+        if load.nodes_run and kubelet.node_leases:
+            if self.park is not None:
+                renewals = Aggregate(clock, self.node_link, ANY_NODE)
+                clock.start(self.park.renew_leases(renewals, kubelet.lease_period_s))
+            else:
+                clock.start(renew_leases(clock, self.node_link, len(self.nodes), kubelet.lease_period_s))
         if load.nodes_run:
+            looks = Aggregate(clock, self.node_link, ANY_NODE, TICK_S)
+            park, count = self.park, len(self.nodes)
+            report_s = kubelet.node_status_report_s if kubelet.node_leases else kubelet.node_status_period_s
+            heard = (lambda: park.heard) if park is not None else (lambda: count)
+            clock.start(report_nodes(clock, looks, heard, kubelet.node_status_period_s, report_s))
             clock.start(renew_watches(clock, scenario.apiserver, self.node_link, len(self.nodes)))
         clock.start(self.scheduler.run())
         clock.start(self.users.play())

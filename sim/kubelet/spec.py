@@ -69,6 +69,19 @@ class KubeletSpec(Spec):
         0.3, "poll period while waiting for volumes", source="Kubernetes 1.20 source, volume manager", gt=0, le=60
     )
     lease_period_s: float = param(10.0, "renewal period of the node's lease", source=K20, gt=0, le=3600)
+    node_leases: bool = param(
+        True, "nodes renew leases; false: they write their whole status instead", source="Kubernetes 1.14: gate NodeLease on"
+    )
+    node_status_period_s: float = param(
+        10.0, "between a kubelet's looks at its node's object", source=K20 + ": nodeStatusUpdateFrequency", gt=0, le=86400
+    )
+    node_status_report_s: float = param(
+        300.0,
+        "between writes of a node's status that has not changed; without leases: `node_status_period_s`",
+        source=K20 + ": nodeStatusReportFrequency",
+        gt=0,
+        le=86400,
+    )
     dispatch_cpu_s: float = param(
         5.0e-4, "sync loop and dispatch to a pod worker, on the node", unverified=True, ge=0, le=10
     )

@@ -74,6 +74,8 @@ EXACT = {
         "sync_cpu_s": 5 * MS,
         "volume_poll_s": 300 * MS,
         "lease_period_s": 3600,
+        "node_status_period_s": 3600,
+        "node_status_report_s": 3600,
         "kill_s": 400 * MS,
     },
     "runtime": {

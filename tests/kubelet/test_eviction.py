@@ -1,0 +1,157 @@
+"""Eviction under memory and disk pressure, and what a kubelet refuses, on the tiny cluster."""
+
+from __future__ import annotations
+
+import pytest
+
+from sim.kubelet.node import Node
+from sim.kubelet.node_admission import admit, release
+from sim.kubelet.plan import plan_of
+from sim.simulate import simulate
+from sim.state.objects import Behaviour, Container, ContainerPort, PodSpec
+from sim.state.pods import Phase
+from sim.workload import AppKind
+from tests.kubelet.bed import container, one_pod
+from tests.worked.scenarios import exact, load_of
+
+GIB = 2**30
+
+
+def grower(name: str, requests_gib: float, gib_per_100_s: float) -> Container:
+    course = ((0.0, 0.0), (100.0, gib_per_100_s * GIB))
+    return Container(
+        name=name, requests=(("cpu", 100), ("memory", int(requests_gib * GIB))), behaviour=Behaviour(memory_bytes=course, stops_in_s=1.0)
+    )
+
+
+def test_a_growing_pod_is_put_out_at_the_first_look_after_memory_is_short():
+    """One pod grows by 0.4 GiB a second on a node that can give 32 GiB (hard threshold included in what the system keeps):
+    after 80 s less than the threshold is free; the next look, every 10 s, evicts it with no grace."""
+    cluster, node = one_pod(PodSpec(containers=(grower("leak", 1, 40),), restart_policy="Always"))
+    cluster.clock.run_until(300)
+    started_s = cluster.pods.times["containers_started_s"][0]
+    short_s = started_s + 80.0
+    phase_s = node.status_phase_s % 10.0
+    look_s = short_s + (phase_s - short_s) % 10.0
+    assert cluster.pods.ids["phase"][0] == Phase.FAILED
+    assert cluster.kubelets.workers.reasons[0] == "Evicted"
+    ended_s = cluster.pods.times["gone_s"][0]
+    assert look_s < ended_s < look_s + 0.2  # killed at once, network taken down, status stored
+    assert cluster.kubelets.workers.eviction.evictions == 1
+    assert (node.containers, node.sandboxes, node.admitted_pods) == (0, 0, 0)
+
+
+def test_the_condition_lasts_five_minutes_longer():
+    cluster, node = one_pod(PodSpec(containers=(grower("leak", 1, 40),), restart_policy="Always"))
+    heard: list[tuple[float, str, bool]] = []
+    cluster.kubelets.workers.eviction.on_condition.append(lambda _, name, holds: heard.append((cluster.clock.now, name, holds)))
+    cluster.clock.run_until(600)
+    (on_s, name, _), (off_s, _, holds) = heard
+    assert name == "MemoryPressure"
+    assert not holds
+    assert 300 < off_s - on_s <= 320
+    assert not node.conditions
+
+
+def test_replicas_that_are_evicted_are_replaced():
+    """A service's pods leak: the controller replaces each that its node puts out; none is lost."""
+    cluster, _ = one_pod(PodSpec(containers=(grower("leak", 1, 20),), restart_policy="Always"), kind=AppKind.SERVICE, pods=3)
+    cluster.clock.run_until(200)
+    phases = list(cluster.pods.ids["phase"])
+    assert phases.count(Phase.FAILED) >= 1
+    assert sum(phase in (Phase.RUNNING, Phase.SCHEDULED, Phase.PENDING) for phase in phases) == 3
+
+
+def test_pods_that_write_too_much_are_put_out():
+    writer = Behaviour(disk_bytes=((0.0, 0.0), (50.0, 95 * GIB)))
+    cluster, _ = one_pod(
+        PodSpec(containers=(container(behaviour=writer),), restart_policy="Always"),
+        **{"kubelet.images.disk_bytes": 100 * GIB, "kubelet.images.other_disk_bytes": 10 * GIB},
+    )
+    cluster.clock.run_until(200)
+    assert cluster.kubelets.workers.reasons == {0: "Evicted"}
+
+
+def test_a_soft_threshold_gives_time_and_grace():
+    """2 GiB free is short after 75 s; 20 s later a pod goes, with the grace that it is allowed."""
+    soft = {
+        "kubelet.eviction.memory_soft_bytes": 2 * GIB,
+        "kubelet.eviction.memory_soft_grace_s": 20,
+        "kubelet.eviction.max_pod_grace_s": 5,
+    }
+    slow = Behaviour(memory_bytes=((0.0, 0.0), (75.0, 30 * GIB + 100 * 2**20), (400.0, 31 * GIB)), stops_in_s=60.0)
+    cluster, _ = one_pod(PodSpec(containers=(container(behaviour=slow),), restart_policy="Always"), **soft)
+    cluster.clock.run_until(300)
+    started_s, gone_s = (cluster.pods.times[name][0] for name in ("containers_started_s", "gone_s"))
+    assert 75 + 20 < gone_s - started_s < 75 + 10 + 20 + 10 + 5 + 1
+    assert cluster.kubelets.workers.reasons[0] == "Evicted"
+
+
+def node_of(**allocatable: int) -> Node:
+    from experiments.validate.node_bench import a_node
+    from sim.kubelet.runtimes import RUNTIMES
+
+    node = a_node(1, 1, RUNTIMES["fake"]())
+    node.allocatable = {"cpu": 1000, "memory": GIB, "pods": 3, **allocatable}
+    return node
+
+
+def plan(priority: int = 0, port: int = 0, **requests: int):
+    ports = (ContainerPort(port),) if port else ()
+    containers = (Container("c", requests=tuple(sorted(requests.items())), ports=ports),)
+    return plan_of(PodSpec(containers=containers, priority=priority), False, False, None)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "reason"),
+    [
+        ({"cpu": 600}, {"cpu": 500}, "OutOfcpu"),
+        ({"cpu": 600}, {"cpu": 400}, ""),
+        ({"memory": GIB}, {"memory": 1}, "OutOfmemory"),
+        ({"port": 80}, {"port": 80}, "NodePorts"),
+        ({"port": 80}, {"port": 81}, ""),
+        ({}, {"gpu": 1}, "OutOfgpu"),
+    ],
+)
+def test_what_a_kubelet_refuses(first, second, reason):
+    node = node_of()
+    assert admit(node, plan(**first)) == ""
+    assert admit(node, plan(**second)) == reason
+    if reason:
+        release(node, plan(**first))
+        assert admit(node, plan(**second)) == ("" if reason != "OutOfgpu" else reason)
+
+
+def test_no_more_pods_than_the_node_takes():
+    node = node_of()
+    assert [admit(node, plan()) for _ in range(4)] == ["", "", "", "OutOfpods"]
+
+
+def test_under_pressure_the_least_are_refused():
+    node = node_of()
+    node.conditions.add("MemoryPressure")
+    assert admit(node, plan()) == "Evicted"
+    assert admit(node, plan(cpu=10)) == ""
+    assert admit(node, plan(priority=2_000_000_000)) == ""
+    node.conditions.add("DiskPressure")
+    assert admit(node, plan(cpu=10)) == "Evicted"
+
+
+def test_runtime_classes_and_pools():
+    """Pods of a class run under its runtime and are charged for its overhead; pools have runtimes of their own."""
+    scenario = exact().replace(
+        {
+            "images": {},
+            "runtime_classes": {"kata": {"runtime": "kata-qemu", "overhead": {"memory": "160Mi", "cpu": "250m"}}},
+            "nodes.pools.general.runtime": "fake",
+        }
+    )
+    load = load_of((1.0, AppKind.POD, 1), (1.0, AppKind.POD, 1), priority=(0, 1))
+    plain, other = load.templates
+    from dataclasses import replace
+
+    result = simulate(scenario, replace(load, templates=(plain, replace(other, runtime_class="kata"))), seed=1)
+    start_s = (result.pods["containers_started_s"] - result.pods["sandbox_started_s"]).tolist()
+    cpu = result.pods["cpu_millicores"].tolist()
+    assert cpu == [100, 350]
+    assert start_s[0] < 0.1 < 0.5 < start_s[1]
