@@ -35,6 +35,7 @@ from sim.apiserver.storage import Storage
 from sim.apiserver.watch import Handler, Watch, WatchHub
 from sim.base.rand import Constant, Sampler, Streams
 from sim.control_network import ControlNetwork
+from sim.controllers.applications import kept_running_templates
 from sim.controllers.daemon_set import with_daemon_specs
 from sim.controllers.lease_lock import LeaseLock, LeaseObject
 from sim.controllers.manager import ControllerManager
@@ -627,7 +628,7 @@ class Cluster:
             self._program("hollow kubelets", spec.hollow_on) if spec.hollow_on else None,
         )
         template_of = pods.ids["template"]
-        kept_running = set(load.app_template[load.app_kind == AppKind.SERVICE].tolist())
+        kept_running = kept_running_templates(load, self.daemon_specs.values(), len(self.nodes))
         plans = [
             plan_of(template, row in kept_running, bool(images), runtime_of(template, scenario.runtime_classes))
             for row, template in enumerate(load.templates)

@@ -1,6 +1,6 @@
 """Reads plain Kubernetes manifests: files and folders of YAML or JSON, several documents, lists, `kubectl get` dumps.
 
-What is read: Node, Pod, Deployment, ReplicaSet, StatefulSet, ReplicationController, Job, Namespace, ResourceQuota,
+What is read: Node, Pod, Deployment, ReplicaSet, StatefulSet, DaemonSet, ReplicationController, Job, CronJob, Namespace, ResourceQuota,
 PriorityClass, Service, PodDisruptionBudget, LimitRange, MutatingWebhookConfiguration, ValidatingWebhookConfiguration. A
 document that Kubernetes would refuse, or that kubedes has no use for, is left out and listed in `refused` with the
 reason; a file that is no YAML at all is an error.
@@ -26,7 +26,17 @@ from sim.apiserver.admission.reading import READERS, WEBHOOK_GROUP, WEBHOOK_KIND
 from sim.base.documents import read_documents
 from sim.base.errors import InputError, Problems, near_miss
 from sim.base.units import parse_amount
+from sim.controllers.cron_schedule import parse_schedule
 from sim.state.api import INT32_MAX, Reader, node_from_v1, pod_from_v1, template_from_v1
+from sim.state.applications import (
+    AppOptions,
+    CronJobOptions,
+    DaemonSetOptions,
+    DeploymentOptions,
+    JobOptions,
+    Share,
+    StatefulSetOptions,
+)
 from sim.state.objects import LabelSelector, NodeSpec, Owner, Pairs, PodSpec, Quantities, pairs, quantities
 from sim.state.selectors import selector_of
 from workloads.lives import with_behaviours
@@ -37,10 +47,10 @@ class Application:
     """A Pod, or a controller with the pods it asks for."""
 
     kind: str
-    """Pod, Deployment, ReplicaSet, StatefulSet, ReplicationController or Job."""
+    """Pod, Deployment, ReplicaSet, StatefulSet, DaemonSet, ReplicationController, Job or CronJob."""
     name: str
     replicas: int
-    """Pods wanted: replicas, or a Job's completions."""
+    """Pods wanted: replicas, or the completions of a Job, of a CronJob at each of its times; of a DaemonSet one a node."""
     parallelism: int
     """Pods at a time: a Job's parallelism, otherwise `replicas`."""
     template: PodSpec
@@ -49,6 +59,8 @@ class Application:
     """When the user asks for it, seconds from the start."""
     source: str
     """Where it stands: `file.yaml#2`, in a list `file.yaml#2.items[0]`."""
+    options: AppOptions | None = None
+    """What it says beside its pods, where it differs from its kind's defaults."""
 
     @property
     def namespace(self) -> str:
@@ -249,7 +261,9 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
     "Deployment": ("apps", "extensions"),
     "ReplicaSet": ("apps", "extensions"),
     "StatefulSet": ("apps",),
+    "DaemonSet": ("apps", "extensions"),
     "Job": ("batch",),
+    "CronJob": ("batch",),
     "PriorityClass": ("scheduling.k8s.io",),
     "PodDisruptionBudget": ("policy",),
     "LimitRange": ("",),
@@ -258,7 +272,7 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
 """The kinds that are read, and their API groups."""
 
 _ADMISSION_KINDS = ("LimitRange", "Namespace", *WEBHOOK_KINDS)
-_OWNERS_FIRST = ("Deployment", "StatefulSet", "ReplicationController", "Job", "ReplicaSet", "Pod")
+_OWNERS_FIRST = ("Deployment", "StatefulSet", "DaemonSet", "ReplicationController", "CronJob", "Job", "ReplicaSet", "Pod")
 
 
 class _Reading:
@@ -394,6 +408,10 @@ class _Reading:
         if not document.metadata.get("name"):
             name = self.generated_name(name)
         spec = reader.fields(document.content.get("spec"), path)
+        cron, own_path = spec, path
+        if kind == "CronJob":
+            path = f"{path}.jobTemplate.spec"
+            spec = reader.fields(reader.fields(cron.get("jobTemplate"), f"{own_path}.jobTemplate").get("spec"), path)
         template = reader.fields(spec.get("template"), f"{path}.template")
         if not template:
             reader.fault(f"{path}.template", None, "must be given")
@@ -405,13 +423,51 @@ class _Reading:
         self.check_restart_policy(kind, template["spec"], f"{path}.template.spec", reader)
         if kind == "Job":
             return self.job(document, name, spec, pods, created_s, reader)
+        if kind == "CronJob":
+            return self.cron_job(document, name, cron, spec, pods, created_s, reader)
         _check_selector(kind, spec.get("selector"), pods, f"{path}.selector", reader)
         replicas = reader.integer(spec.get("replicas"), f"{path}.replicas", 1, 0, INT32_MAX)
         if kind == "Deployment":  # its pods belong to a ReplicaSet named after the template
             digest = hashlib.sha256(repr(pods).encode()).hexdigest()[:10]
             labels = pairs({**dict(pods.labels), "pod-template-hash": digest})
             pods = replace(pods, labels=labels, owner=Owner("ReplicaSet", f"{name}-{digest}"))
-        return Application(kind, name, replicas, replicas, pods, created_s, document.path)
+        options = _update_options(kind, spec, path, reader)
+        if kind == "DaemonSet":
+            replicas = 1
+        return Application(kind, name, replicas, replicas, pods, created_s, document.path, options)
+
+    def cron_job(
+        self,
+        document: _Document,
+        name: str,
+        cron: dict[str, Any],
+        spec: dict[str, Any],
+        pods: PodSpec,
+        created_s: float,
+        reader: Reader,
+    ) -> Application | None:
+        path = f"{document.path}.spec"
+        if reader.boolean(cron.get("suspend"), f"{path}.suspend"):
+            self.refuse(document, "is suspended")
+            return None
+        schedule = str(cron.get("schedule") or "")
+        try:
+            parse_schedule(schedule)
+        except ValueError as error:
+            reader.problems.add(f"{path}.schedule", cron.get("schedule"), str(error))
+        policy = reader.choice(
+            cron.get("concurrencyPolicy"), f"{path}.concurrencyPolicy", ("Allow", "Forbid", "Replace"), "Allow"
+        )
+        deadline_s = cron.get("startingDeadlineSeconds")
+        if deadline_s is not None:
+            deadline_s = reader.integer(deadline_s, f"{path}.startingDeadlineSeconds", 0, 0, INT32_MAX)
+        within = f"{path}.jobTemplate.spec"
+        parallelism = reader.integer(spec.get("parallelism"), f"{within}.parallelism", 1, 0, INT32_MAX)
+        completions = reader.integer(spec.get("completions"), f"{within}.completions", parallelism, 0, INT32_MAX)
+        options = CronJobOptions(schedule, completions, policy or "Allow", deadline_s)
+        return Application(
+            "CronJob", name, completions, min(parallelism, completions), pods, created_s, document.path, options
+        )
 
     def job(
         self, document: _Document, name: str, spec: dict[str, Any], pods: PodSpec, created_s: float, reader: Reader
@@ -429,14 +485,18 @@ class _Reading:
         completions = reader.integer(spec.get("completions"), f"{path}.completions", parallelism, 0, INT32_MAX)
         labels = {**dict(pods.labels), "job-name": name, "batch.kubernetes.io/job-name": name}
         pods = replace(pods, labels=pairs(labels))
-        return Application("Job", name, completions, min(parallelism, completions), pods, created_s, document.path)
+        limit = reader.integer(spec.get("backoffLimit"), f"{path}.backoffLimit", 6, 0, INT32_MAX)
+        options = JobOptions(limit) if limit != 6 else None
+        return Application(
+            "Job", name, completions, min(parallelism, completions), pods, created_s, document.path, options
+        )
 
     @staticmethod
     def check_restart_policy(kind: str, spec: Any, path: str, reader: Reader) -> None:
         policy = spec.get("restartPolicy") if isinstance(spec, dict) else None
-        if kind == "Job" and policy not in ("OnFailure", "Never"):
-            reader.fault(f"{path}.restartPolicy", policy, "must be OnFailure or Never in a Job")
-        elif kind != "Job" and policy not in (None, "Always"):
+        if kind in ("Job", "CronJob") and policy not in ("OnFailure", "Never"):
+            reader.fault(f"{path}.restartPolicy", policy, f"must be OnFailure or Never in a {kind}")
+        elif kind not in ("Job", "CronJob") and policy not in (None, "Always"):
             reader.fault(f"{path}.restartPolicy", policy, f"must be Always in a {kind}")
 
     def with_priority(self, spec: Any, path: str, reader: Reader) -> Any:
@@ -471,6 +531,46 @@ class _Reading:
         except (AttributeError, ValueError):
             problems.add(f"{path}.creationTimestamp", value, "must be a time such as 2024-05-01T12:00:00Z")
             return 0.0
+
+
+def _update_options(kind: str, spec: dict[str, Any], path: str, reader: Reader) -> AppOptions | None:
+    """What a Deployment, StatefulSet or DaemonSet says of its updates; None where nothing but the defaults."""
+    where = f"{path}.strategy" if kind == "Deployment" else f"{path}.updateStrategy"
+    strategy = reader.fields(spec.get(where.rpartition(".")[2]), where)
+    rolling = reader.fields(strategy.get("rollingUpdate"), f"{where}.rollingUpdate")
+
+    def share(name: str, default: Share) -> Share:
+        value = rolling.get(name, default)
+        is_share = isinstance(value, str) and value[:-1].isdecimal() and value.endswith("%")
+        if not is_share and not (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+            reader.fault(f"{where}.rollingUpdate.{name}", value, "must be a number of pods or a share such as 25%")
+            return default
+        return value
+
+    options: AppOptions | None = None
+    if kind == "Deployment":
+        kinds = ("RollingUpdate", "Recreate")
+        chosen = reader.choice(strategy.get("type"), f"{where}.type", kinds, "RollingUpdate")
+        options = DeploymentOptions(
+            chosen == "Recreate",
+            share("maxSurge", "25%"),
+            share("maxUnavailable", "25%"),
+            reader.integer(spec.get("minReadySeconds"), f"{path}.minReadySeconds", 0, 0, INT32_MAX),
+            reader.integer(spec.get("progressDeadlineSeconds"), f"{path}.progressDeadlineSeconds", 600, 1, INT32_MAX),
+            reader.integer(spec.get("revisionHistoryLimit"), f"{path}.revisionHistoryLimit", 10, 0, INT32_MAX),
+        )
+    elif kind in ("StatefulSet", "DaemonSet"):
+        chosen = reader.choice(strategy.get("type"), f"{where}.type", ("RollingUpdate", "OnDelete"), "RollingUpdate")
+        if kind == "DaemonSet":
+            options = DaemonSetOptions(chosen == "OnDelete", share("maxUnavailable", 1))
+        else:
+            policies = ("OrderedReady", "Parallel")
+            policy = reader.choice(
+                spec.get("podManagementPolicy"), f"{path}.podManagementPolicy", policies, "OrderedReady"
+            )
+            partition = reader.integer(rolling.get("partition"), f"{where}.rollingUpdate.partition", 0, 0, INT32_MAX)
+            options = StatefulSetOptions(policy == "Parallel", chosen == "OnDelete", partition)
+    return None if options is None or options == type(options)() else options
 
 
 def _version(group: str) -> str:

@@ -15,9 +15,10 @@ from pydantic import model_validator
 from sim.base.errors import InputError, Problems
 from sim.base.rand import Streams
 from sim.base.spec import Spec, param
+from sim.state.applications import AppOptions, Change, Roll, Scale
 from sim.state.objects import Container, PodSpec
 from sim.workload import Load, Setting
-from workloads.applications import AnyApplication, PodApplication
+from workloads.applications import AnyApplication, PodApplication, Update
 from workloads.arrivals import ArrivalProcess
 from workloads.draws import MAX_ITEMS, pick
 from workloads.images import draw_images
@@ -29,7 +30,9 @@ from workloads.tenants import check_tenants, draw_namespaces, draw_tenants
 class StreamFields(Spec):
     """What a stream says of its applications, besides when they arrive."""
 
-    application: AnyApplication = param(PodApplication(), "what arrives: {kind: service | job | pod, …}")
+    application: AnyApplication = param(
+        PodApplication(), "what arrives: {kind: service | stateful-set | daemon-set | job | cron-job | pod, …}"
+    )
     mix: MixField = param(MIXES["web"], "request shapes: the name of a mix, or a list of shapes with weights")
     tenants: tuple[str, ...] = param((), "tenants that take part, by their weights; none: all")
     pod: PodFields = param(
@@ -76,6 +79,10 @@ class Part:
     app_pods: np.ndarray
     app_parallelism: np.ndarray
     pod_duration_s: np.ndarray
+    options: AppOptions | None
+    """Of all its applications."""
+    changes: list[Change]
+    """In the part's own rows."""
 
 
 def draw_stream(fields: StreamFields, arrivals: ArrivalProcess, name: str, setting: Setting, streams: Streams) -> Part:
@@ -84,24 +91,47 @@ def draw_stream(fields: StreamFields, arrivals: ArrivalProcess, name: str, setti
     application = fields.application
     time_s = fields.start_s + arrivals.times(max(fields.window_s(setting), 0.0), streams, source)
     size = len(time_s)
-    pods = application.pod_counts(streams, source, size)
+    pods = application.pods_in(setting, time_s, streams, source)
     if pods.sum() > MAX_ITEMS:
         raise InputError(
             f"workload: stream '{name}' makes {pods.sum():,} pods, more than {MAX_ITEMS:,}; lower its rate or counts"
         )
     tenant = draw_tenants(setting, fields.tenants, streams, source, size)
     templates, template = _templates(fields, name, tenant, setting, streams)
+    end_s = time_s + application.lifetimes_s(streams, source, size)
+    updates = application.updates(time_s, end_s, pods, setting.horizon_s, streams, source)
     return Part(
         templates=templates,
         app_time_s=time_s,
-        app_end_s=time_s + application.lifetimes_s(streams, source, size),
+        app_end_s=end_s,
         app_kind=np.full(size, application.app_kind, np.int8),
         app_template=template,
         app_tenant=tenant,
         app_pods=pods.astype(np.int32),
         app_parallelism=application.parallelism_of(pods, streams, source).astype(np.int32),
         pod_duration_s=application.durations_s(streams, source, int(pods.sum())),
+        options=application.options(),
+        changes=_changes(updates, template, templates),
     )
+
+
+def _changes(updates: list[Update], template: np.ndarray, templates: list[PodSpec]) -> list[Change]:
+    """The updates by time, with a template (appended to `templates`) for each revision of each first template."""
+    revisions: dict[tuple[int, int], int] = {}
+    so_far: dict[int, int] = {}
+    changes = []
+    for update in sorted(updates, key=lambda update: update.at_s):
+        what: Scale | Roll | None = update.what
+        if what is None:
+            so_far[update.app] = so_far.get(update.app, 0) + 1
+            first = int(template[update.app])
+            key = (first, so_far[update.app])
+            if key not in revisions:
+                revisions[key] = len(templates)
+                templates.append(templates[first])
+            what = Roll(revisions[key])
+        changes.append(Change(update.at_s, update.app, what))
+    return changes
 
 
 def _templates(
@@ -148,6 +178,19 @@ def superpose(parts: list[Part], tenants: tuple[str, ...]) -> Load:
     if len(parts) > 1:
         duration_s = duration_s[_rows_of(pods, order)]
 
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    first_app = np.cumsum([0, *(len(part.app_time_s) for part in parts)])
+    options: dict[int, AppOptions] = {}
+    changes: list[Change] = []
+    for part, begin, offset in zip(parts, first_app.tolist(), offsets.tolist(), strict=False):
+        if part.options is not None:
+            options.update(dict.fromkeys(place[begin : begin + len(part.app_time_s)].tolist(), part.options))
+        for change in part.changes:
+            what = Roll(change.what.template + offset) if isinstance(change.what, Roll) else change.what
+            changes.append(Change(change.at_s, int(place[begin + change.app]), what))
+    changes.sort(key=lambda change: change.at_s)
+
     def sorted_column(column: str) -> np.ndarray:
         return np.concatenate([getattr(part, column) for part in parts])[order]
 
@@ -162,6 +205,8 @@ def superpose(parts: list[Part], tenants: tuple[str, ...]) -> Load:
         app_pods=pods[order],
         app_parallelism=sorted_column("app_parallelism"),
         pod_duration_s=duration_s,
+        app_options=options,
+        changes=tuple(changes),
     )
 
 

@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TypeVar
 
-from sim.state.applications import AppOptions
-from sim.workload import Load
+import numpy as np
+
+from sim.state.applications import AppOptions, Roll
+from sim.workload import AppKind, Load
+
+KEPT_RUNNING = (AppKind.SERVICE, AppKind.STATEFUL_SET, AppKind.DAEMON_SET)
+"""Kinds whose containers are started again whenever they end."""
+
+
+def kept_running_templates(load: Load, daemon_specs: Iterable[int], nodes: int) -> set[int]:
+    """Rows of the templates whose pods' containers are started again whenever they end.
+
+    daemon_specs: where the templates that DaemonSets have for each of `nodes` nodes begin.
+    """
+    rows = set(load.app_template[np.isin(load.app_kind, KEPT_RUNNING)].tolist())
+    rows.update(change.what.template for change in load.changes if isinstance(change.what, Roll))
+    return rows.union(*(range(begin, begin + nodes) for begin in daemon_specs))
+
 
 Options = TypeVar("Options", bound=AppOptions)
 

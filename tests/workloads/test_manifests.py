@@ -219,7 +219,7 @@ def test_a_dump_counts_what_controllers_made_only_once(read):
     assert manifests.applications[0].template.node_name == "node-1"
     assert manifests.applications[1].source.endswith("all.yaml#1.items[6]")
     assert sorted(reasons(manifests)) == [
-        ("DaemonSet", "agent", "kubedes does not simulate the kind DaemonSet"),
+        ("DaemonSet", "agent", "spec.template: None must be given"),
         ("Pod", "done", "has ended: its phase is Succeeded"),
         ("Pod", "leaving", "is being deleted"),
         ("Pod", "web-5d-x", "is made by ReplicaSet web-5d, which is read too"),

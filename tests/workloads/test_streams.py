@@ -292,7 +292,7 @@ def test_a_selector_left_out_means_the_application_itself(setting: MakeSetting) 
         ({"pod": {"labels": {"app": "x"}}}, "is set by the workload itself"),
         ({"pod": {"tolerations": [{"key": "a", "operator": "Exist"}]}}, "must be one of Exists, Equal"),
         ({"application": {"kind": "service", "duration_s": 3}}, "duration_s"),
-        ({"application": {"kind": "deployment"}}, "'service', 'job', 'pod'"),
+        ({"application": {"kind": "deployment"}}, "'service', 'stateful-set', 'daemon-set'"),
         ({"mix": "wep"}, "is none of the mixes; did you mean 'web'"),
         ({"mix": []}, "at least one with a weight above 0"),
         ({"mix": [{"cpu": "1x"}]}, "mix.shapes.0.cpu"),

@@ -15,14 +15,22 @@ from sim.apiserver.admission.reading import is_counted
 from sim.base.errors import InputError, Problems, near_miss
 from sim.base.rand import Dist, Streams
 from sim.base.spec import param
+from sim.controllers.cron_schedule import parse_schedule
+from sim.state.applications import CronJobOptions
 from sim.state.objects import Container, PodSpec
 from sim.workload import WORKLOADS, AppKind, Load, Refusal, Setting, WorkloadSpec
 from workloads.applications import OPENB, RUN_TIME
 from workloads.draws import MAX_ITEMS
 from workloads.manifests import Application, Manifests, load_manifests
 
-KINDS = {"Pod": AppKind.POD, "Job": AppKind.JOB}
-"""Every other kind keeps its pods running: a service. A StatefulSet's pods start together, not one after another."""
+KINDS = {
+    "Pod": AppKind.POD,
+    "Job": AppKind.JOB,
+    "CronJob": AppKind.CRON_JOB,
+    "StatefulSet": AppKind.STATEFUL_SET,
+    "DaemonSet": AppKind.DAEMON_SET,
+}
+"""Every other kind keeps its pods running: a service."""
 SHOWN = 20
 """Most unknown images that are listed."""
 
@@ -90,6 +98,7 @@ class FromManifests(WorkloadSpec):
                 refused.append(Refusal(_where(each), "arrives after the horizon"))
             else:
                 kept.append(each)
+        rows = [self._rows(each, setting, len(manifests.nodes) or setting.nodes) for each in kept]
         quotas = tuple(self._quotas(manifests, refused))
         admission = replace(manifests.admission, quotas=tuple(quota for quota in quotas if quota.scopes))
         owner = {name: tenant for tenant, names in enumerate(setting.namespaces) for name in names}
@@ -101,7 +110,7 @@ class FromManifests(WorkloadSpec):
         templates: dict[PodSpec, int] = {}
         known = {name for name, _ in setting.images}
         template = [templates.setdefault(self._stand_ins(each.template, known), len(templates)) for each in kept]
-        pods = np.array([each.replicas for each in kept], np.int32)
+        pods = np.array(rows, np.int32)
         kind = np.array([KINDS.get(each.kind, AppKind.SERVICE) for each in kept], np.int8)
         return Load(
             templates=tuple(templates),
@@ -120,7 +129,18 @@ class FromManifests(WorkloadSpec):
             refused=tuple(refused),
             rows_read=manifests.documents,
             app_name=tuple(f"{each.namespace}/{each.name}" for each in kept),
+            app_options={app: each.options for app, each in enumerate(kept) if each.options is not None},
         )
+
+    def _rows(self, application: Application, setting: Setting, nodes: int) -> int:
+        """Rows of the pod table that an application may need: a CronJob's for all its jobs, a DaemonSet's for all nodes."""
+        if application.kind == "DaemonSet":
+            return max(1, nodes)
+        if isinstance(application.options, CronJobOptions):
+            schedule = parse_schedule(application.options.schedule)
+            starts = schedule.due(application.created_s / self.time_compression, setting.horizon_s)
+            return max(1, len(starts)) * application.replicas
+        return application.replicas
 
     def _files(self, setting: Setting) -> list[Path]:
         return [Path(setting.base_dir) / Path(path).expanduser() for path in self.paths]
@@ -176,6 +196,7 @@ class FromManifests(WorkloadSpec):
         duration_s = np.full(len(kind), np.inf)
         for wanted, dist, name in (
             (AppKind.JOB, self.job_duration_s, "jobs"),
+            (AppKind.CRON_JOB, self.job_duration_s, "cron_jobs"),
             (AppKind.POD, self.pod_duration_s, "pods"),
         ):
             chosen = kind == wanted
