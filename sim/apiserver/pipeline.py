@@ -72,7 +72,7 @@ class ApiServer:
         self._prices: dict[tuple[Operation, Identity], Price] = {}
         self.index = index
         self.lists = Lists(spec.lists, cores, storage, hub, index)
-        self.flow_control = spec.flow_control.build(clock, base_dir, index)
+        self.flow_control = spec.flow_control.build(clock, base_dir)
         self.flow_control.weigh_by(
             storage.objects, self.lists.from_cache, lambda resource: hub.watchers_of_all(resource, index)
         )

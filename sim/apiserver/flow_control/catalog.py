@@ -77,17 +77,12 @@ class FlowControlSpec(Spec):
     def check(self, path: str, base_dir: str, problems: Problems) -> None:
         """Add what is wrong with the files it names."""
 
-    def build(self, clock: Clock, base_dir: str, server: int = 0) -> FlowControl:
-        """The seats of one server. base_dir: where relative paths start. server: its number, from 0."""
+    def build(self, clock: Clock, base_dir: str) -> FlowControl:
+        """The seats of one server. base_dir: where relative paths start."""
         raise NotImplementedError
 
 
 FLOW_CONTROLS: Catalog[type[FlowControlSpec]] = Catalog("flow controls", package="sim.apiserver.flow_control")
-
-
-def of_server(name: str, server: int) -> str:
-    """What one server's part of something is called."""
-    return f"{name} {server + 1}" if server else name
 
 
 def long_running(operation: Operation) -> bool:

@@ -14,7 +14,6 @@ from sim.apiserver.flow_control.catalog import (
     FlowControl,
     FlowControlSpec,
     long_running,
-    of_server,
     refused,
 )
 from sim.apiserver.flow_control.fair_queuing import Request
@@ -35,8 +34,8 @@ class MaxInFlightSpec(FlowControlSpec):
         1.0, "Retry-After of a 429 answer", source="Kubernetes 1.20 source, max-in-flight filter", gt=0, le=60
     )
 
-    def build(self, clock: Clock, base_dir: str, server: int = 0) -> MaxInFlight:
-        return MaxInFlight(clock, self, server)
+    def build(self, clock: Clock, base_dir: str) -> MaxInFlight:
+        return MaxInFlight(clock, self)
 
 
 class Seats:
@@ -67,9 +66,9 @@ class Seats:
 class MaxInFlight(FlowControl):
     """Both kinds of seats of one server."""
 
-    def __init__(self, clock: Clock, spec: MaxInFlightSpec, server: int) -> None:
-        self.reading = Seats(clock, of_server("API server reading seats", server), spec.max_in_flight)
-        self.writing = Seats(clock, of_server("API server writing seats", server), spec.max_mutating_in_flight)
+    def __init__(self, clock: Clock, spec: MaxInFlightSpec) -> None:
+        self.reading = Seats(clock, "API server reading seats", spec.max_in_flight)
+        self.writing = Seats(clock, "API server writing seats", spec.max_mutating_in_flight)
         self.meters = [self.writing.meter, self.reading.meter]
         self._retry_after_s = spec.retry_after_s
 

@@ -23,7 +23,6 @@ from sim.apiserver.flow_control.catalog import (
     FlowControl,
     FlowControlSpec,
     long_running,
-    of_server,
 )
 from sim.apiserver.flow_control.fair_queuing import RULES_1_20, RULES_1_34, FairQueues, Request
 from sim.apiserver.flow_control.objects import EXEMPT, FlowSchema, PriorityLevel, flow_objects_of
@@ -100,8 +99,8 @@ class PriorityAndFairnessSpec(FlowControlSpec):
     def paths(self, base_dir: str) -> list[Path]:
         return [Path(base_dir) / each for each in self.objects]
 
-    def build(self, clock: Clock, base_dir: str, server: int = 0) -> PriorityAndFairness:
-        return PriorityAndFairness(clock, self, base_dir, server)
+    def build(self, clock: Clock, base_dir: str) -> PriorityAndFairness:
+        return PriorityAndFairness(clock, self, base_dir)
 
 
 class Flow:
@@ -121,9 +120,7 @@ class Flow:
 class Level(FairQueues):
     """One priority level: waiting, timing out and waking around the rules of fair queuing."""
 
-    def __init__(
-        self, clock: Clock, spec: PriorityAndFairnessSpec, level: PriorityLevel, within: Bounds, most: int, server: int
-    ) -> None:
+    def __init__(self, clock: Clock, spec: PriorityAndFairnessSpec, level: PriorityLevel, within: Bounds) -> None:
         self.lends = spec.rules != "1.20"
         rules = RULES_1_34 if self.lends else RULES_1_20
         super().__init__(within.nominal, -1 if level.exempt else level.queues, level.queue_length, rules)
@@ -138,7 +135,7 @@ class Level(FairQueues):
             within.nominal, level.hand_size, spec.widest_request_share, spec.widest_request_seats
         )
         self.retry_after = RetryAfter(spec.longest_retry_after_s)
-        self.meter = Meter(clock, of_server(f"{level.name} seats", server), "apiserver", most)
+        self.meter = Meter(clock, f"{level.name} seats", "apiserver", max(1, within.nominal))
         self.refused = self.timed_out = 0
         self.wait_s = 0.0
         """Sum over the requests that were served."""
@@ -261,6 +258,10 @@ class Level(FairQueues):
             return
         self._note()
 
+    def set_limit(self, limit: int, now_s: float) -> None:
+        super().set_limit(limit, now_s)
+        self.meter.capacity = max(self.meter.capacity, limit)  # use is told as a share of the most it has had
+
     def admit(self, now_s: float) -> None:
         """Let those go on whose turn it is."""
         self._ready.extend(self.dispatch(now_s))
@@ -348,7 +349,7 @@ def _weight_of(operation: Operation) -> str:
 class PriorityAndFairness(FlowControl):
     """All levels of one server. How many watch each resource is looked at whenever seats are lent."""
 
-    def __init__(self, clock: Clock, spec: PriorityAndFairnessSpec, base_dir: str, server: int) -> None:
+    def __init__(self, clock: Clock, spec: PriorityAndFairnessSpec, base_dir: str) -> None:
         self._clock = clock
         self._spec = spec
         self.objects = flow_objects_of(spec.paths(base_dir), spec.rules)
@@ -368,12 +369,7 @@ class PriorityAndFairness(FlowControl):
             level.name: bounds(level.shares, shares, seats, level.lendable_percent, level.borrowing_percent)
             for level in self.objects.levels
         }
-        total = sum(each.nominal for each in within.values())
-        self.levels: dict[str, Level] = {}
-        for level in self.objects.levels:
-            own = within[level.name]
-            most = min(own.most, total) if self._weighs else own.nominal
-            self.levels[level.name] = Level(clock, spec, level, own, max(1, most), server)
+        self.levels = {level.name: Level(clock, spec, level, within[level.name]) for level in self.objects.levels}
         self.meters = [level.meter for level in self.levels.values() if not level.config.exempt]
         if self._weighs:
             self._lend()

@@ -179,18 +179,13 @@ SEATS = " seats"
 """What the names of the priority levels' seats end with."""
 
 
-def _levels(queue: bool) -> Callable[[RunRecord], Iterator[Observed]]:
-    """Seats in use at each priority level, or requests that wait there: the mean over the sample period."""
-
-    def read(record: RunRecord) -> Iterator[Observed]:
-        for stat in record.resources:
-            level = stat.name.removesuffix(SEATS)
-            if level == stat.name or " " in level:
-                continue
-            series = record.series[f"{level}_seats_{'queue' if queue else 'utilisation'}"]
-            yield _sorted((("priority_level", level),), record.series["time_s"], series if queue else series * stat.capacity)
-
-    return read
+def _queued(record: RunRecord) -> Iterator[Observed]:
+    """Requests that wait at each priority level: the mean over the sample period."""
+    for stat in record.resources:
+        level = stat.name.removesuffix(SEATS)
+        if level != stat.name and " " not in level:
+            waiting = np.asarray(record.series[f"{level}_seats_queue"], np.float64)
+            yield _sorted((("priority_level", level),), record.series["time_s"], waiting)
 
 
 def _unschedulable(record: RunRecord) -> Iterator[Observed]:
@@ -319,19 +314,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "apiserver_flowcontrol_current_inqueue_requests", "gauge", "apiserver",
         "Number of requests currently pending in queues of the API Priority and Fairness subsystem",
-        _levels(queue=True), since="1.20",
-    ),
-    Metric(
-        "apiserver_flowcontrol_request_concurrency_in_use", "gauge", "apiserver",
-        "Concurrency (number of seats) occupied by the currently executing (initial stage for a WATCH, any stage otherwise) "
-        "requests in the API Priority and Fairness subsystem",
-        _levels(queue=False), since="1.21", until="1.31",
-    ),
-    Metric(
-        "apiserver_flowcontrol_current_executing_seats", "gauge", "apiserver",
-        "Concurrency (number of seats) occupied by the currently executing (initial stage for a WATCH, any stage otherwise) "
-        "requests in the API Priority and Fairness subsystem",
-        _levels(queue=False), since="1.28",
+        _queued, since="1.20",
     ),
     Metric(
         "etcd_disk_wal_fsync_duration_seconds", "histogram", "etcd",

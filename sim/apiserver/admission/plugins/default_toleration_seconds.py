@@ -17,6 +17,8 @@ TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 
 @ADMISSION.register("DefaultTolerationSeconds")
 class DefaultTolerationSeconds(AdmissionPlugin):
+    """Pods stay five minutes on a node that is not ready or cannot be reached."""
+
     def admit(self, pod: PodSpec, objects: AdmissionObjects) -> PodSpec | Refusal:
         missing = [key for key in TAINTS if not any(_tolerates(each, key) for each in pod.tolerations)]
         added = tuple(Toleration(key, "Exists", "", "NoExecute", STAYS_S) for key in missing)

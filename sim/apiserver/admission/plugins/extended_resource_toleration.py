@@ -15,6 +15,8 @@ from sim.state.objects import PodSpec, Toleration
 
 @ADMISSION.register("ExtendedResourceToleration")
 class ExtendedResourceToleration(AdmissionPlugin):
+    """Who asks for a device tolerates the taint that keeps others off its nodes."""
+
     def admit(self, pod: PodSpec, objects: AdmissionObjects) -> PodSpec | Refusal:
         asked = {name for each in (*pod.init_containers, *pod.containers) for name, _ in each.requests}
         added = tuple(Toleration(name, "Exists") for name in sorted(filter(is_extended_resource, asked)))

@@ -17,6 +17,8 @@ COMPUTE = ("cpu", "memory")
 
 @ADMISSION.register("LimitRanger")
 class LimitRanger(AdmissionPlugin):
+    """Default requests and limits of a namespace's containers, and bounds on them."""
+
     def admit(self, pod: PodSpec, objects: AdmissionObjects) -> PodSpec | Refusal:
         ranges = sorted(
             (each for each in objects.limit_ranges if each.namespace == pod.namespace), key=lambda each: each.name

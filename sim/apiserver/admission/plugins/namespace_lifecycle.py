@@ -12,6 +12,8 @@ from sim.state.objects import PodSpec
 
 @ADMISSION.register("NamespaceLifecycle")
 class NamespaceLifecycle(AdmissionPlugin):
+    """Nothing new in a namespace that is being deleted."""
+
     def admit(self, pod: PodSpec, objects: AdmissionObjects) -> PodSpec | Refusal:
         if objects.namespace(pod.namespace).terminating:
             return Refusal(f"namespace {pod.namespace} is being terminated")

@@ -16,6 +16,8 @@ ANNOTATION = "scheduler.alpha.kubernetes.io/node-selector"
 
 @ADMISSION.register("PodNodeSelector")
 class PodNodeSelector(AdmissionPlugin):
+    """A namespace's annotation names the nodes that its pods may run on."""
+
     def admit(self, pod: PodSpec, objects: AdmissionObjects) -> PodSpec | Refusal:
         text = dict(objects.namespace(pod.namespace).annotations).get(ANNOTATION, "")
         wanted = dict(_pair(part) for part in text.split(",") if part.strip())

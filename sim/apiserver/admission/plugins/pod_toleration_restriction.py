@@ -19,6 +19,8 @@ MEMORY_PRESSURE = Toleration("node.kubernetes.io/memory-pressure", "Exists", "",
 
 @ADMISSION.register("PodTolerationRestriction")
 class PodTolerationRestriction(AdmissionPlugin):
+    """A namespace's annotations add tolerations to its pods, and say which they may have."""
+
     def admit(self, pod: PodSpec, objects: AdmissionObjects) -> PodSpec | Refusal:
         namespace = objects.namespace(pod.namespace)
         defaults, allowed = tolerations_of(namespace, DEFAULTS), tolerations_of(namespace, WHITELIST)
