@@ -322,6 +322,7 @@ def _catalogs() -> dict[str, Catalog[Any]]:
     from sim.apiserver.admission.catalog import ADMISSION
     from sim.apiserver.flow_control.catalog import FLOW_CONTROLS
     from sim.faults.catalog import FAULTS
+    from sim.images.mixes import IMAGE_MIXES
     from sim.images.sources import IMAGE_SOURCES
     from sim.kubelet.runtimes import RUNTIMES
     from sim.network.cni import CNI
@@ -337,6 +338,7 @@ def _catalogs() -> dict[str, Catalog[Any]]:
         "Admission plug-ins: apiserver.admission.plugins": ADMISSION,
         "Container runtimes: runtime.type": RUNTIMES,
         "Where images come from: registry.type": IMAGE_SOURCES,
+        "Images, many at once: image_mix.type": IMAGE_MIXES,
         "Network plug-ins: network.cni.type": CNI,
         "Faults: faults[].type": FAULTS,
     }

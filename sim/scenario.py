@@ -29,6 +29,7 @@ from sim.engine.spec import MachineSpec
 from sim.etcd.spec import MAIN, EtcdSpec
 from sim.faults.catalog import FAULTS, FaultSpec, Targets
 from sim.images.layers import read_images
+from sim.images.mixes import IMAGE_MIXES, ImageMixSpec
 from sim.images.sources import IMAGE_SOURCES, SourceSpec
 from sim.images.spec import ImageSpec
 from sim.kubelet.runtime_class import RuntimeClassSpec
@@ -79,6 +80,9 @@ class Scenario(Spec):
         {}, description="RuntimeClass objects by name: another runtime for pods that name one in runtimeClassName"
     )
     images: Named[ImageSpec] = Field({}, description="images by name; none: pods start without pulling")
+    image_mix: Annotated[ImageMixSpec, Choice(IMAGE_MIXES)] | None = param(
+        None, "further images, all at once; those under `images` win"
+    )
     registry: Annotated[SourceSpec, Choice(IMAGE_SOURCES)] = param("single", "where images come from")
     network: NetworkSpec = NetworkSpec()
     tenants: TenantsSpec = TenantsSpec()
@@ -116,11 +120,11 @@ class Scenario(Spec):
             add_problems(error, cls, values, problems)
             wrong = {str(detail["loc"][0]) for detail in error.errors()}
             scenario = handler({key: item for key, item in values.items() if key not in wrong})
+        scenario._origin = origin
         for sections, check in _CHECKS:
             if not wrong & set(sections):
                 check(scenario, problems)
         problems.raise_if_any()
-        scenario._origin = origin
         return scenario
 
     # --- reading and writing
@@ -176,6 +180,15 @@ class Scenario(Spec):
         """Folder against which relative paths are resolved; built-in scenarios: the current one."""
         return self._origin.base_dir
 
+    def all_images(self, problems: Problems | None = None) -> dict[str, ImageSpec]:
+        """The images of the mix, and those of `images` over them. problems: takes what cannot be read of the mix."""
+        if self.image_mix is None:
+            return self.images
+        found = self.image_mix.images(
+            self.base_dir, "image_mix", Problems(self._origin.subject) if problems is None else problems
+        )
+        return {**found, **self.images}
+
     def setting(self) -> Setting:
         """What the workload may know of this scenario."""
         tenants = self.tenants.build()
@@ -184,7 +197,7 @@ class Scenario(Spec):
             tenants=tuple(tenant.name for tenant in tenants),
             namespaces=tuple(tenant.namespaces for tenant in tenants),
             tenant_weight=np.array([tenant.share for tenant in tenants]),
-            images=tuple((name, image.popularity) for name, image in self.images.items()),
+            images=tuple((name, image.popularity) for name, image in self.all_images().items()),
             base_dir=self.base_dir,
             nodes=sum(self.nodes.pool_counts().values()),
         )
@@ -276,9 +289,10 @@ def _check_tenants(scenario: Scenario, problems: Problems) -> None:
 
 
 def _check_images(scenario: Scenario, problems: Problems) -> None:
-    if scenario.images and not any(image.popularity for image in scenario.images.values()):
+    all_images = scenario.all_images(problems)
+    if all_images and not any(image.popularity for image in all_images.values()):
         problems.add("images", 0, "leave no image with a popularity above 0")
-    images = read_images(scenario.images, "images", problems)
+    images = read_images(all_images, "images", problems)
     scenario.registry.check("registry", images, problems)
     for name, image in scenario.images.items():
         if image.pushed_at_s and image.present_share:
@@ -325,7 +339,7 @@ _CHECKS: tuple[tuple[tuple[str, ...], Callable[[Scenario, Problems], None]], ...
     (("machines", "apiserver", "etcd", "controllers", "scheduler", "kubelet"), _check_machines),
     (("scheduler",), _check_profile),
     (("tenants",), _check_tenants),
-    (("images", "registry"), _check_images),
+    (("images", "image_mix", "registry"), _check_images),
     (("network", "nodes"), _check_network),
     (("apiserver", "tenants"), _check_api_server),
     (("autoscaler", "nodes"), _check_autoscaler),

@@ -581,7 +581,8 @@ class Cluster:
     def _wire_kubelets(self, streams: Streams) -> None:
         scenario, clock, load, pods = self.scenario, self.clock, self.load, self.pods
         spec = scenario.kubelet
-        images, zones, nic = build_images(scenario.images), [node.zone for node in self.nodes], scenario.network.nic_bytes_per_s
+        image_specs = scenario.all_images()
+        images, zones, nic = build_images(image_specs), [node.zone for node in self.nodes], scenario.network.nic_bytes_per_s
         one_flow_a_node = spec.serial_image_pulls and all(len(image.layers) == 1 for image in images.values())
         self.fabric = build_fabric(
             clock,
@@ -623,7 +624,7 @@ class Cluster:
             streams,
             {
                 name: 1.0 if scenario.registry.on_every_node and not image.pushed_at_s else image.present_share
-                for name, image in scenario.images.items()
+                for name, image in image_specs.items()
             },
             self._program("hollow kubelets", spec.hollow_on) if spec.hollow_on else None,
         )
