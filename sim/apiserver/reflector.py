@@ -258,10 +258,12 @@ def renew_watches(
 ) -> Generator[Event, Any, None]:
     """Process: every node opens each of its watches anew after 5 to 10 minutes, and is sent bookmarks meanwhile."""
     watches = nodes * WATCHES_PER_NODE
+    if not watches:
+        return
     renewals_per_s = watches / (1.5 * spec.watch.timeout_least_s)
     bookmarks_cores = watches / spec.watch.bookmark_period_s * spec.watch_event_cpu_s
     operation = watch_operation("pods")
-    period_s = min(max(TICK_S, BOOKMARKS_S / bookmarks_cores), 1.0)
+    period_s = max(TICK_S, min(1.0, BOOKMARKS_S / bookmarks_cores if bookmarks_cores else 1.0))
     sent = 0
     while True:
         yield clock.timeout(period_s)
