@@ -34,6 +34,9 @@ from sim.apiserver.request import (
 )
 from sim.base.errors import InputError
 from sim.engine.clock import Clock
+from sim.simulate import simulate
+from sim.workload import AppKind
+from tests.worked.scenarios import exact, load_of
 
 TENANT = identity("tenant-1")
 LIST_PODS = list_operation("pods")
@@ -573,3 +576,15 @@ metadata: {name: d}
     ):
         assert line in text
     assert read_flow_objects([], bootstrap("1.20")) == bootstrap("1.20")
+
+
+@pytest.mark.parametrize(("version", "least", "most"), [("1.12", 400, 420), ("1.20", 141, 141)])
+def test_a_tenant_that_asks_for_500_pods_at_once(version: str, least: int, most: int):
+    """1.20 has 59 seats for all tenants, and six queues of 50 for one: 141 are refused. 1.12 has 200 seats and no queues: 300 are
+    refused, then 100 again, and a few more for the seats that bindings hold. All come again until they are stored."""
+    result = simulate(exact(kubernetes=version, runtime="containerd"), load_of((1.0, AppKind.POD, 500)), seed=1)
+    rows = result.requests
+    posts = rows[(rows["verb"] == "POST") & (rows["resource"] == "pods")]
+    codes = posts.groupby("code")["count"].sum().to_dict()
+    assert codes[201] == 500
+    assert least <= codes[429] <= most
