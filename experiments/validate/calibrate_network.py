@@ -2,9 +2,10 @@
 
     python -m experiments.validate.calibrate_network [DIR]
 
-prints each parameter, the value that follows from its rows, and the default. Inputs are one TCP stream without offloads, lone
-request/response, one set-up at a time, rule tables at both ends of their sizes (100 and 20,000 rules), BGP clusters of 5
-nodes. All other rows are predictions; a prediction that misses changes nothing here.
+prints each parameter, the value that follows from its rows, and the default. One rule for each kind of row: of data paths one TCP
+stream without offloads and the lone one-byte request/response; of set-up one worker; of tables a line through the smallest and the
+largest row of the same kind, medians of the rounds; of BGP clusters of 5 nodes. All other rows are predictions; a prediction
+that misses changes nothing here.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ import numpy as np
 
 from experiments.validate.network import BATCH_S, measurements
 from experiments.validate.truth import Truth
+from sim.network.cni import CNI
 from sim.network.costs import PathCosts
 from sim.network.routes.bgp import BgpSpec
 from sim.network.routes.bgp_twin import BgpTwin
 from sim.network.routes.kube_proxy import KubeProxySpec
 from sim.network.routes.leases import LeaseSpec
-from sim.network.setup import RoutedSteps
+from sim.network.setup import BridgeSteps, RoutedSteps, RuleSteps
 
 HOPS = {
     "veth_route": ("routed", "host"),
@@ -54,7 +56,7 @@ class Derived:
 def derive(folder: Path | None = None) -> list[Derived]:
     """All of them. folder: of the measurements, in place of the shared one."""
     truth = measurements(folder)
-    return [*_hops(truth), *_rules(truth), *_programs(truth), *_set_up(truth), *_bgp(truth)]
+    return [*_hops(truth), *_rules(truth), *_programs(truth), *_set_up(truth), *_iptables(truth), *_bgp(truth)]
 
 
 def _hops(truth: Truth) -> Iterator[Derived]:
@@ -97,24 +99,23 @@ def _hops(truth: Truth) -> Iterator[Derived]:
 
 
 def _rules(truth: Truth) -> Iterator[Derived]:
-    """What 20,000 rules add to a lone request/response, over the empty chain."""
+    """What 20,000 rules add to a lone request/response over the empty chain of the same kind."""
     costs = PathCosts()
     rows = truth.rows("rules_path.json")
-    plain_us = min(row["p50_us"]["min"] for row in rows if row["test"] == "rr1" and row["n"] == 0)
-    at_most = {row["kind"]: row["p50_us"]["min"] for row in rows if row["test"] == "rr1" and row["n"] == 20_000}
+    took_us = {(row["kind"], row["n"]): row["p50_us"]["median"] for row in rows if row["test"] == "rr1"}
     for kind, name in (("iptables_linear", "rule_s"), ("nft_linear", "nft_rule_s")):
-        value = (at_most[kind] - plain_us) / 40_000 * 1e-6
-        yield Derived(f"costs.{name}", value, getattr(costs, name), f"rr1 with 20,000 {kind} rules")
-    connects = {row["n"]: row["connect_p50_us"]["min"] for row in rows if row["test"] == "kubeproxy_crr"}
+        value = (took_us[kind, 20_000] - took_us[kind, 0]) / 40_000 * 1e-6
+        yield Derived(f"costs.{name}", value, getattr(costs, name), f"rr1 with 20,000 {kind} rules less 0")
+    connects = {row["n"]: row["connect_p50_us"]["median"] for row in rows if row["test"] == "kubeproxy_crr"}
     value = (connects[20_000] - connects[1]) / 20_000 * 1e-6
     yield Derived("costs.service_rule_s", value, costs.service_rule_s, "connect through 20,000 services less 1")
 
 
 def _programs(truth: Truth) -> Iterator[Derived]:
-    """A line through the smallest and the largest table; batches of routes by their largest less the program's start."""
+    """A line through the smallest and the largest table; the program that reads a batch starts in the median of the smallest rows."""
     proxy, lease = KubeProxySpec(), LeaseSpec()
     took = {
-        (row["op"], row["n"]): row["wall_s"]["min"]
+        (row["op"], row["n"]): row["wall_s"]["median"]
         for row in truth.rows("rules_program.json")
         if row["kind"] == "iptables-legacy"
     }
@@ -125,7 +126,7 @@ def _programs(truth: Truth) -> Iterator[Derived]:
     yield Derived("kube_proxy.program_s", program_s, proxy.program_s, "one rule into 100")
     written_s = (took["kubeproxy_resync", 20_000] - program_s) / 20_000 - table_s
     yield Derived("kube_proxy.restore_rule_s", written_s, proxy.restore_rule_s, "resync of 20,000 rules")
-    batch = {(row["test"], row["n"]): row["wall_s"]["min"] for row in truth.rows("fib.json")}
+    batch = {(row["test"], row["n"]): row["wall_s"]["median"] for row in truth.rows("fib.json")}
     start_s = float(np.median([batch[test, 1] for test in ("route26", "route32", "fdb", "neigh", "vxlan_route")]))
     yield Derived("start of a batch program", start_s, BATCH_S, "batches of one entry")
     route_s = (batch["route26", 50_000] - start_s) / 50_000
@@ -136,26 +137,59 @@ def _programs(truth: Truth) -> Iterator[Derived]:
     yield Derived("lease.vxlan_route_s", growing_s, lease.vxlan_route_s, "1,000 routes over a VXLAN device")
 
 
+STEPS = {
+    "namespace_s": "netns",
+    "veth_s": "veth",
+    "ipam_s": "ipam",
+    "sysctls_s": "sysctls",
+    "links_up_s": "links_up",
+    "address_s": "addr",
+    "routes_s": "pod_routes",
+    "host_route_s": "host_route",
+}
+"""Parameter of a plug-in's steps -> the measured step."""
+
+
 def _set_up(truth: Truth) -> Iterator[Derived]:
-    """Calico's steps in the quiet turn, one worker; the spread that makes its median and its mean."""
-    steps = RoutedSteps()
-    quiet = _last(truth.rows("cni.json"), mode="calico", iptables="none", conc=1)
-    measured = {
-        "namespace_s": "netns",
-        "veth_s": "veth",
-        "ipam_s": "ipam",
-        "sysctls_s": "sysctls",
-        "links_up_s": "links_up",
-        "address_s": "addr",
-        "routes_s": "pod_routes",
-        "host_route_s": "host_route",
-    }
-    for name, step in measured.items():
-        value = quiet["steps"][step]["p50"] * 1e-6
-        yield Derived(f"RoutedSteps.{name}", value, getattr(steps, name), "calico, one worker, no iptables")
-    mean_s, median_s = 1 / quiet["pods_per_s"], quiet["steps"]["total"]["p50"] * 1e-6
-    sigma = steps.noise.sigma  # type: ignore[union-attr]
-    yield Derived("RoutedSteps.noise.sigma", sqrt(2 * log(mean_s / median_s)), sigma, "the same: mean over median")
+    """One worker in the quiet turn; the spread that makes its mean out of its median steps."""
+    for steps, mode in ((RoutedSteps(), "calico"), (BridgeSteps(), "bridge")):
+        quiet = _last(truth.rows("cni.json"), mode=mode, iptables="none", conc=1)
+        rows, kind = f"{mode}, one worker, no iptables", type(steps).__name__
+        for name, step in STEPS.items():
+            if hasattr(steps, name):
+                value = quiet["steps"][step]["p50"] * 1e-6
+                yield Derived(f"{kind}.{name}", value, getattr(steps, name), rows)
+        mean_s, ports_s = 1 / quiet["pods_per_s"], 0.0
+        if isinstance(steps, BridgeSteps):
+            by_ports = {int(ports): took["total"] * 1e-6 for ports, took in quiet["p50_by_pods_present"].items()}
+            attach_s = quiet["p50_by_pods_present"]["0"]["bridge_attach"] * 1e-6
+            yield Derived(f"{kind}.attach_s", attach_s, steps.attach_s, rows + ", empty bridge")
+            port_s = _slope(by_ports)
+            yield Derived(f"{kind}.port_s", port_s, steps.port_s, rows + ": median slope over the pods present")
+            ports_s = port_s * (quiet["pods"] - 1) / 2
+        spread = sqrt(2 * log(mean_s / (steps.fixed_s + ports_s)))
+        sigma = steps.noise.sigma  # type: ignore[union-attr]
+        yield Derived(f"{kind}.noise.sigma", spread, sigma, "the same: mean over the steps' medians")
+
+
+def _iptables(truth: Truth) -> Iterator[Derived]:
+    """Programs that Calico's set-up runs, one worker: the step with next to no pods, and how it grows with them."""
+    rules, plugin = RuleSteps(), CNI["calico-bgp"]
+    for backend, prefix in (("legacy", ""), ("nft", "nft_")):
+        quiet = _last(truth.rows("cni.json"), mode="calico", iptables=backend, conc=1)
+        by_pods = {int(pods): took["iptables"] * 1e-6 for pods, took in quiet["p50_by_pods_present"].items()}
+        rows = f"calico, one worker, iptables {backend}"
+        for name, value in (
+            ("program_s", by_pods[0] / plugin.programs),
+            ("rule_s", _slope(by_pods) / plugin.programs / plugin.rules_per_pod),
+        ):
+            yield Derived(f"RuleSteps.{prefix}{name}", value, getattr(rules, prefix + name), rows)
+
+
+def _slope(by_count: dict[int, float]) -> float:
+    """Median slope over all pairs of points."""
+    pairs = [(here, there) for here in by_count for there in by_count if here < there]
+    return float(np.median([(by_count[there] - by_count[here]) / (there - here) for here, there in pairs]))
 
 
 def _last(rows: list[dict[str, Any]], **wanted: Any) -> dict[str, Any]:
@@ -182,9 +216,12 @@ def _bgp(truth: Truth) -> Iterator[Derived]:
             "receive_cpu_s": 0.0,
             "route_cpu_s": 0.0,
             "duplicate_share": 0.0,
+            "duplicate_route_share": 0.0,
         }
         bed = {} if topology == "mesh" else {"topology": "reflectors", "reflectors": int(topology[2:])}
-        return BgpTwin(BgpSpec.model_validate({**none, **bed, **costs}), nodes, np.random.default_rng(0), shared_cores=2)
+        return BgpTwin(
+            BgpSpec.model_validate({**none, **bed, **costs}), nodes, np.random.default_rng(0), shared_cores=2
+        )
 
     mesh = cpu["announce32", "mesh"]
     sends = twin("mesh", send_cpu_s=1.0).announce(nodes - 1).cpu_s
@@ -197,11 +234,20 @@ def _bgp(truth: Truth) -> Iterator[Derived]:
     once = twin("rr2", **both).announce(nodes - 1).cpu_s
     twice = twin("rr2", **both, duplicate_share=1.0).announce(nodes - 1).cpu_s
     share = (cpu["announce32", "rr2"] - once) / (twice - once)
-    yield Derived("bgp.duplicate_share", min(1.0, share), default.duplicate_share, "one route, two reflectors, 5 nodes")
+    yield Derived("bgp.duplicate_share", share, default.duplicate_share, "one route, two reflectors, 5 nodes")
     first = twin("mesh", **both).announce(nodes - 1, 1000).cpu_s
     further = twin("mesh", route_cpu_s=1.0).announce(nodes - 1, 1000).cpu_s
     route_s = (cpu["bulk", "mesh"] - first) / further
     yield Derived("bgp.route_cpu_s", route_s, default.route_cpu_s, "1,000 routes, mesh of 5")
+    of_first = {**both, "duplicate_share": share}
+    new = twin("rr2", **of_first, route_cpu_s=route_s).announce(nodes - 1, 1000).cpu_s
+    again = twin("rr2", **of_first, route_cpu_s=route_s, duplicate_route_share=1.0).announce(nodes - 1, 1000).cpu_s
+    yield Derived(
+        "bgp.duplicate_route_share",
+        (cpu["bulk", "rr2"] - new) / (again - new),
+        default.duplicate_route_share,
+        "1,000 routes, two reflectors, 5 nodes",
+    )
     # Two unknowns, three cold starts: least squares.
     ends = {"mesh": 20, "rr1": 8, "rr2": 14}
     left, right = (

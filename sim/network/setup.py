@@ -33,16 +33,16 @@ class BridgeSteps(Spec):
     attach_s: float = param(103e-6, "put the host's end on the bridge", source=KERNEL, ge=0, le=10)
     links_up_s: float = param(57e-6, "both ends up, gratuitous ARP", source=KERNEL, ge=0, le=10)
     address_s: float = param(29e-6, "the pod's address", source=KERNEL, ge=0, le=10)
-    routes_s: float = param(6e-6, "the pod's routes", source=KERNEL, ge=0, le=10)
+    routes_s: float = param(6.2e-6, "the pod's routes", source=KERNEL, ge=0, le=10)
     port_s: float = param(
-        2.1e-6,
+        2.46e-6,
         "added by each port that the bridge has already; IPv6 neighbour discovery flooded to all of them is suspected",
-        source=KERNEL + "; median slope over 0 to 400 ports",
+        source=KERNEL + "; median slope over 0 to 450 ports",
         ge=0,
         le=1,
     )
     noise: Dist = param(
-        Lognormal(median=1.0, sigma=0.85),
+        Lognormal(median=1.0, sigma=0.734),
         "factor on the time that one set-up holds the lock: the kernel's own work after earlier ones comes between",
         source=KERNEL + "; median and mean of 500 pods",
     )
@@ -72,10 +72,10 @@ class RoutedSteps(Spec):
     routes_s: float = param(
         15e-6, "the pod's routes: the link-local gateway and the default one", source=KERNEL, ge=0, le=10
     )
-    host_route_s: float = param(6e-6, "the host's /32 route to the pod", source=KERNEL, ge=0, le=10)
+    host_route_s: float = param(6.1e-6, "the host's /32 route to the pod", source=KERNEL, ge=0, le=10)
     port_s: float = param(0.0, "added by each pod that the node has already", source=KERNEL + "; none seen", ge=0, le=1)
     noise: Dist = param(
-        Lognormal(median=1.0, sigma=0.75),
+        Lognormal(median=1.0, sigma=0.782),
         "factor on the time that one set-up holds the lock",
         source=KERNEL + "; median and mean of 500 pods",
     )
@@ -100,16 +100,16 @@ class RuleSteps(Spec):
     backend: Literal["none", "legacy", "nft"] = param(
         "none", "which iptables the plug-in runs for each pod; none: it runs none"
     )
-    program_s: float = param(1.95e-3, "starting one iptables-legacy program", source=PROGRAMS, ge=0, le=10)
+    program_s: float = param(1.89e-3, "starting one iptables-legacy program", source=PROGRAMS, ge=0, le=10)
     rule_s: float = param(
-        1.8e-6,
+        1.59e-6,
         "a legacy program copies the whole table: added by each rule in it, under the tables' lock",
         source=PROGRAMS,
         ge=0,
         le=1,
     )
-    nft_program_s: float = param(0.95e-3, "starting one iptables-nft program", source=PROGRAMS, ge=0, le=10)
-    nft_rule_s: float = param(0.3e-6, "added by each rule there is, iptables-nft", source=PROGRAMS, ge=0, le=1)
+    nft_program_s: float = param(0.893e-3, "starting one iptables-nft program", source=PROGRAMS, ge=0, le=10)
+    nft_rule_s: float = param(0.225e-6, "added by each rule there is, iptables-nft", source=PROGRAMS, ge=0, le=1)
 
     def program_cost_s(self) -> float:
         return self.nft_program_s if self.backend == "nft" else self.program_s

@@ -19,11 +19,14 @@ def test_unit_costs_are_what_the_calibrating_rows_say():
     derived = derive()
     assert len(derived) > 45
     for one in derived:
-        assert one.default == pytest.approx(one.value, rel=0.02), one
+        assert one.default == pytest.approx(one.value, rel=0.015), one
 
 
 def test_predictions_keep_their_aims():
-    """At least nine in ten of the judged predictions are within their aim, and every ratio between data paths."""
+    """All predictions of data paths are within their aim; of rules, programs, set-up and BGP more than four in five.
+
+    What misses there is below the noise of two to four rounds, or in `UNEXPLAINED`.
+    """
     shared()
     from experiments.validate.network import compare
 
@@ -31,7 +34,12 @@ def test_predictions_keep_their_aims():
     judged = [row for row in rows if row.role == "predicted" and row.verdict != "shown"]
     missed = [row for row in judged if row.verdict == "MISSED"]
     assert len(judged) > 100
-    assert len(missed) <= 0.1 * len(judged), [f"{row.case} {row.metric} {row.error_percent:.0f} %" for row in missed]
+    control_side = ("rules", "programming", "set-up", "BGP")
+    assert {row.subject for row in missed} <= set(control_side)
+    beside_paths = [row for row in judged if row.subject in control_side]
+    assert len(missed) <= 0.2 * len(beside_paths), [
+        f"{row.case} {row.metric} {row.error_percent:.0f} %" for row in missed
+    ]
     assert not [row for row in rows if row.verdict == "MISSED" and row.metric == "ratio to host"]
 
 
@@ -58,8 +66,8 @@ def test_rows_of_another_folder(tmp_path):
     paced = {"profile": "on", "test": "udp512_50k", "mode": "host", "cpu_us_per_sent_pkt_p20": 6.0}
     tables = {
         "datapath": [stream, lone, paced, {**lone, "mode": "macvlan"}],
-        "rules_path": [{"test": "rr1", "kind": "nft_linear", "n": 7000, "p50_us": {"min": 107.0}}],
-        "rules_program": [{"op": "kubeproxy_resync", "kind": "iptables-legacy", "n": 9000, "wall_s": {"min": 0.09}}],
+        "rules_path": [{"test": "rr1", "kind": "nft_linear", "n": 7000, "p50_us": {"median": 107.0}}],
+        "rules_program": [{"op": "kubeproxy_resync", "kind": "iptables-legacy", "n": 9000, "wall_s": {"median": 0.09}}],
     }
     for name, rows in tables.items():
         (tmp_path / f"{name}.json").write_text(json.dumps({"rows": rows}))

@@ -101,7 +101,11 @@ class BgpTwin:
         if len(news) > 1:
             self._run(
                 receiver,
-                (len(news - self.known[receiver]) + self.spec.duplicate_share * len(news & self.known[receiver]) - 1)
+                (
+                    len(news - self.known[receiver])
+                    + self.spec.duplicate_route_share * len(news & self.known[receiver])
+                    - 1
+                )
                 * self.spec.route_cpu_s,
             )
         self._learn(receiver, news, sender)
@@ -141,10 +145,8 @@ class BgpTwin:
         yield self._run(sender, spec.send_cpu_s)
         known = news <= self.known[receiver] | self._on_its_way[receiver]
         self._on_its_way[receiver] |= news
-        yield self._run(
-            receiver,
-            (spec.receive_cpu_s + (len(news) - 1) * spec.route_cpu_s) * (spec.duplicate_share if known else 1.0),
-        )
+        first, further = (spec.duplicate_share, spec.duplicate_route_share) if known else (1.0, 1.0)
+        yield self._run(receiver, first * spec.receive_cpu_s + further * (len(news) - 1) * spec.route_cpu_s)
         self._learn(receiver, news, sender)
 
     def _learn(self, receiver: int, news: frozenset[int], sender: int) -> None:

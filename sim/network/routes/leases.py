@@ -20,13 +20,13 @@ class LeaseSpec(Spec):
     lease_s: float = param(86400.0, "life of a lease", source="flannel, 24 h", gt=0, le=1e9)
     watch_s: float = param(0.05, "from the write to the watch of one node", unverified=True, ge=0, le=60)
     watchers_per_s: float = param(20_000.0, "watch events a second that the store sends", unverified=True, gt=0, le=1e9)
-    route_s: float = param(12.8e-6, "one route into the kernel", source=KERNEL, ge=0, le=1)
-    neighbour_s: float = param(10e-6, "one ARP entry", source=KERNEL, ge=0, le=1)
-    forwarding_s: float = param(9.7e-6, "one FDB entry", source=KERNEL, ge=0, le=1)
+    route_s: float = param(14.2e-6, "one route into the kernel", source=KERNEL, ge=0, le=1)
+    neighbour_s: float = param(11.3e-6, "one ARP entry", source=KERNEL, ge=0, le=1)
+    forwarding_s: float = param(11.1e-6, "one FDB entry", source=KERNEL, ge=0, le=1)
     vxlan_route_s: float = param(
-        20.5e-6,
+        18.3e-6,
         "added to a route over the VXLAN device by each thousand there are: one next hop a subnet on one device",
-        source=KERNEL + ": 10 us more each for the first 1,000",
+        source=KERNEL + ": 9 us more each for the first 1,000",
         ge=0,
         le=1,
     )
