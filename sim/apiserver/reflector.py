@@ -177,8 +177,8 @@ class NodeReflectors:
     def _return(self, nodes: np.ndarray, lost_s: float) -> Generator[Event, Any, None]:
         """Process: all of `nodes` try until they are back."""
         spec, clock = self._spec, self._clock
-        due_s = np.full(len(nodes), clock._now)
-        wait_s = np.full(len(nodes), spec.retry_s)
+        due_s = np.full(len(nodes), float(clock._now))
+        wait_s = np.full(len(nodes), float(spec.retry_s))
         while len(nodes):
             yield clock.timeout(max(0.0, float(due_s.min()) - clock._now))
             now = due_s <= clock._now + TICK_S

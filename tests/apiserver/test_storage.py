@@ -114,11 +114,12 @@ class TestLists:
         assert cluster.api.lists.objects == 3000
 
 
-class TestConsistentReadsFromTheCache:
-    SETS = {**LISTING, "apiserver__lists__consistent_from_cache": True, "apiserver__watch__progress_period_s": 0.1}
+FRESH = {**LISTING, "apiserver__lists__consistent_from_cache": True, "apiserver__watch__progress_period_s": 0.1}
 
+
+class TestConsistentReadsFromTheCache:
     def test_idle(self):
-        cluster = idle(**self.SETS)
+        cluster = idle(**FRESH)
         cluster.storage.add("pods", "a", 10)
         took_s, code, _ = timed(cluster, list_operation("pods"))
         # etcd says how new it is; the cache is as new; the objects come from it
@@ -126,7 +127,7 @@ class TestConsistentReadsFromTheCache:
 
     def test_another_resource_has_changed(self):
         """Nothing tells the pods' cache of a lease's revision but etcd's progress, asked for a period after the reader came."""
-        cluster = idle(**self.SETS)
+        cluster = idle(**FRESH)
         timed(cluster, RENEW_LEASE)
         took_s, code, _ = timed(cluster, list_operation("pods"))
         assert (code, took_s) == (200, pytest.approx(RANGE + 100 * MS + 4 * MS))
@@ -134,13 +135,13 @@ class TestConsistentReadsFromTheCache:
         assert took_s == pytest.approx(RANGE + 4 * MS)  # known now
 
     def test_never_fresh(self):
-        cluster = idle(**{**self.SETS, "apiserver__watch__progress_period_s": 10})
+        cluster = idle(**{**FRESH, "apiserver__watch__progress_period_s": 10})
         timed(cluster, RENEW_LEASE)
         took_s, code, _ = timed(cluster, list_operation("pods"))
         assert (code, took_s) == (504, pytest.approx(RANGE + 3.0))
 
     def test_a_change_of_the_resource_tells_it(self):
-        cluster = idle(**{**self.SETS, "apiserver__watch__progress_period_s": 10})
+        cluster = idle(**{**FRESH, "apiserver__watch__progress_period_s": 10})
         timed(cluster, PATCH_POD_STATUS)
         cluster.watch.publish("pods", "status", 0)
         _, code, _ = timed(cluster, list_operation("pods"))
@@ -197,7 +198,7 @@ class TestConflicts:
         clock.run_until(1.0)
         assert [writer.value for writer in writers] == [200, CONFLICT]
         assert stored["version"] == 2
-        logged = {code: 0 for code in (200, CONFLICT)}
+        logged = dict.fromkeys((200, CONFLICT), 0)
         columns = cluster.requests.columns()
         for number, (operation, _, code) in enumerate(cluster.requests.kinds()):
             if operation is RENEW_LEASE and code in logged:

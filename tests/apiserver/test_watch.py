@@ -106,14 +106,15 @@ class TestDelivery:
         assert cluster.watch.events == 0
 
 
-class TestSlowWatchers:
-    SETS = {"apiserver__watch_event_cpu_s": 0, "apiserver__watch__channel": 10}
+FREE = {"apiserver__watch_event_cpu_s": 0, "apiserver__watch__channel": 10}
 
+
+class TestSlowWatchers:
     def test_dropped_when_patience_ends(self):
         """15 changes at once and 50 ms each to read. Ten fit into the channel; the writer waits 50 ms with the 11th. Meanwhile
         one is read, and the other four would make it wait 200 ms more: it has 50 ms of patience left and 2.5 ms regained, then
         the watch ends. The client watches on from there, and misses nothing."""
-        cluster = idle(**self.SETS)
+        cluster = idle(**FREE)
         fast, slow = Listener(cluster), Listener(cluster, read_s=50 * MS)
         for row in range(15):
             cluster.watch.publish("things", "changed", row)
@@ -125,7 +126,7 @@ class TestSlowWatchers:
 
     def test_short_waits_are_borne(self):
         """12 changes: two times 20 ms are within the patience; nobody is dropped."""
-        cluster = idle(**self.SETS)
+        cluster = idle(**FREE)
         fast, slow = Listener(cluster), Listener(cluster, read_s=20 * MS)
         for row in range(12):
             cluster.watch.publish("things", "changed", row)
@@ -137,7 +138,7 @@ class TestSlowWatchers:
 
     def test_patience_comes_back(self):
         """Half of it is used up, and comes back at 50 ms a second."""
-        cluster = idle(**self.SETS)
+        cluster = idle(**FREE)
         Listener(cluster, read_s=25 * MS)
 
         def burst() -> None:
@@ -156,7 +157,7 @@ class TestSlowWatchers:
         assert cluster.watch.dropped == 1
 
     def test_an_index_gives_long_channels(self):
-        cluster = idle(**self.SETS)
+        cluster = idle(**FREE)
         Listener(cluster, resource="secrets", read_s=50 * MS)
         for row in range(500):
             cluster.watch.publish("secrets", "changed", row)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from zlib import crc32
+from hashlib import blake2b
 
 from sim.apiserver.load_balancing.catalog import BALANCERS, BalancerSpec
 
@@ -13,4 +13,4 @@ class SourceHash(BalancerSpec):
     """A client's connections all go to one server, by rendezvous hashing: a server's end moves its own clients only."""
 
     def choose(self, live: Sequence[int], connections: Sequence[int], number: int, client: str) -> int:
-        return max(live, key=lambda server: (crc32(f"{client} {server}".encode()), server))
+        return max(live, key=lambda server: blake2b(f"{client} {server}".encode(), digest_size=8).digest())
