@@ -180,7 +180,7 @@ class Cluster:
 
     def __init__(self, scenario: Scenario, load: Load, streams: Streams) -> None:
         self.scenario = scenario
-        load, self._refused_templates = admitted_load(load, scenario.apiserver.admission, scenario.base_dir)
+        load, self._admitted = admitted_load(load, scenario.apiserver.admission, scenario.base_dir)
         nodes = scenario.nodes.build(load.nodes)
         load, daemon_specs = with_daemon_specs(load, nodes)
         self.load, self.daemon_specs = load, daemon_specs
@@ -262,7 +262,7 @@ class Cluster:
         self.watch = WatchHub(clock, spec, self.storage, cores)
         self.quotas = Quotas(self._quota_objects())
         webhooks = Webhooks(clock, self.load.admission, spec.admission.webhooks, self._streams)
-        self.admission = Admission(self.quotas, webhooks, self._refused_templates)
+        self.admission = Admission(self.quotas, webhooks, self._admitted)
         self.apis = [
             ApiServer(
                 clock,

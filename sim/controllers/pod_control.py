@@ -54,11 +54,16 @@ class PodControl:
             return False
         times["post_sent_s"][pod] = self._clock._now
         template = self._pods.ids["template"][pod]
-        code = yield from client.send(CREATE_POD, self._templates[template].namespace, self._new_pods[template])
+        new = self._new_pods[template]
+        if new is not None:
+            new = new.of_one()
+        code = yield from client.send(CREATE_POD, self._templates[template].namespace, new)
         if code != 201:
             self.refused += 1
             self._refused_last.add(pod)
             return False
+        if new is not None and new.stored_as >= 0:
+            self._pods.ids["template"][pod] = new.stored_as
         self._refused_last.discard(pod)
         times["created_s"][pod] = self._clock._now
         self._pods.ids["phase"][pod] = Phase.PENDING

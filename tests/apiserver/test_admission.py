@@ -24,8 +24,10 @@ from sim.base.errors import InputError
 from sim.base.rand import Constant, Streams
 from sim.engine.clock import Clock
 from sim.scenario import Scenario
-from sim.simulate import simulate
+from sim.scheduler.requests import pod_requests
+from sim.simulate import Cluster, simulate
 from sim.state.objects import Container, LabelSelector, PodSpec, Toleration, pairs, quantities
+from sim.state.pods import Phase
 from sim.workload import AppKind
 from tests.worked.scenarios import exact, load_of
 
@@ -159,7 +161,7 @@ def review(hooks: list[Webhook], prepare=lambda webhooks: None, **specs: Webhook
     answers: list[tuple[int, float]] = []
 
     def ask():
-        code = yield from webhooks.review(webhooks.asked_about(CREATE_POD, "ns"))
+        code = yield from webhooks.review(webhooks.asked_about(CREATE_POD, "ns"), set())
         answers.append((code, clock.now))
 
     clock.start(ask())
@@ -267,6 +269,35 @@ def test_an_outage_in_a_whole_run(tmp_path: Path, policy: str, refused: int):
     if not refused:
         assert later[[3, 4, 5]].to_numpy() == pytest.approx(0.01, abs=1e-6)
     assert (result.record.series["faults_active"] > 0).sum() > 0
+
+
+@pytest.mark.parametrize(("policy", "plain"), [("Fail", 0), ("Ignore", 1)])
+def test_a_patch_is_in_the_pods_that_the_webhook_saw(tmp_path: Path, policy: str, plain: int):
+    """A sidecar of 300 millicores in each of five pods, but for the one that is created while the webhook is away and may be
+    passed over; a quota counts what each pod has."""
+    text = WEBHOOK_YAML.format(policy=policy).replace("Validating", "Mutating")
+    (tmp_path / "hooks.yaml").write_text(text)
+    sidecar = {"patch": {"containers": {"proxy": {"requests": {"cpu": "300m"}}}, "labels": {"injected": "yes"}}}
+    scenario = exact(
+        apiserver__admission={
+            "objects": [str(tmp_path / "hooks.yaml")],
+            "webhooks": {"check.policy.example.com": {"workers": 4, "service_s": 0.05, **sidecar}},
+        },
+        faults=[{"type": "webhook-outage", "webhook": "check.policy.example.com", "at_s": [2.5], "for_s": 1.0}],
+        tenants__quota={"cpu": "100"},
+    )
+    cluster = Cluster(scenario, load_of(*((float(second), AppKind.POD, 1) for second in range(1, 6))), Streams(1))
+    own = dict(cluster.load.templates[0].containers[0].requests)["cpu"]
+    cluster.clock.run_until(scenario.horizon_s)
+    stored = [
+        cluster.load.templates[row]
+        for row in cluster.pods.columns()["template"][cluster.pods.columns()["phase"] == Phase.RUNNING]
+    ]
+    asked = Counter(pod_requests(template)["cpu"] for template in stored)
+    assert asked == Counter({own + 300: 4, own: plain}) - Counter()
+    assert all(("injected" in dict(template.labels)) == (len(template.containers) == 2) for template in stored)
+    (quota,) = cluster.quotas
+    assert quota.used == {"cpu": 4 * (own + 300) + plain * own}
 
 
 def test_names_of_webhooks_must_be_known():

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from simpy.events import Event
 
 from sim.apiserver.admission.catalog import Refusal, admit
 from sim.apiserver.admission.objects import AdmissionObjects
+from sim.apiserver.admission.patches import patched
 from sim.apiserver.admission.reading import read_admission_objects
 from sim.apiserver.admission.resource_quota import Charge, QuotaEvaluator, Quotas
 from sim.apiserver.admission.spec import AdmissionSpec
-from sim.apiserver.admission.webhooks import Webhooks, WebhookServer
+from sim.apiserver.admission.webhooks import Webhooks, WebhookServer, in_order, matches
 from sim.apiserver.request import CREATE_POD, Operation
-from sim.state.objects import PodSpec
+from sim.state.objects import Pairs, PodSpec
 from sim.workload import Load
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class NewPod:
     """What creating a pod of one template meets."""
 
@@ -27,6 +28,24 @@ class NewPod:
     """It is always refused."""
     webhooks: tuple[WebhookServer, ...] = ()
     charge: Charge = ()
+    variants: Mapping[frozenset[str], int] = field(default_factory=dict)
+    """Templates that its pods have where webhooks were passed over, by their names."""
+    stored_as: int = -1
+    """Of one pod: the template that it was stored with, if it is another."""
+
+    def of_one(self) -> NewPod:
+        """For one request; a copy where the pod's template is decided while it is served."""
+        return replace(self) if self.variants else self
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """What admission makes of a load's templates before the run."""
+
+    refused: Mapping[int, Refusal] = field(default_factory=dict)
+    labels: Sequence[Pairs] = ()
+    """Of each template as it is posted."""
+    variants: Mapping[int, Mapping[frozenset[str], int]] = field(default_factory=dict)
 
 
 def admitted(
@@ -44,35 +63,55 @@ def admitted(
     return tuple(stored), refused
 
 
-def admitted_load(load: Load, spec: AdmissionSpec, base_dir: str) -> tuple[Load, dict[int, Refusal]]:
-    """A load whose pods are as they are stored, with the scenario's own objects beside those it brings; and the templates
-    whose pods are refused. base_dir: where relative paths start."""
+def admitted_load(load: Load, spec: AdmissionSpec, base_dir: str) -> tuple[Load, Admitted]:
+    """A load whose pods are as they are stored, with the scenario's own objects beside those it brings. Templates that pods
+    have only where a webhook was passed over come after the others. base_dir: where relative paths start."""
     objects = load.admission
     if spec.objects:
         objects = objects.with_over(read_admission_objects(spec.paths(base_dir)))
-    templates, refused = admitted(load.templates, objects, spec.plugins)
-    return replace(load, templates=templates, admission=objects), refused
+    posted, refused = admitted(load.templates, objects, spec.plugins)
+    patches = {name: server.patch for name, server in spec.webhooks.items() if server.patch.changes}
+    templates, variants = list(posted), {}
+    hooks = in_order(objects.webhooks) if patches else []
+    for place, template in enumerate(posted):
+        asked = [hook for hook in hooks if matches(hook, CREATE_POD, template.namespace, template.labels, objects)]
+        made = patched(template, asked, patches)
+        templates[place] = made.pod
+        if made.without:
+            variants[place] = {missed: len(templates) + row for row, missed in enumerate(made.without)}
+            templates += made.without.values()
+    labels = [template.labels for template in posted]
+    return replace(load, templates=tuple(templates), admission=objects), Admitted(refused, labels, variants)
 
 
 class Admission:
     """Admission of one cluster: what all API servers know."""
 
-    def __init__(self, quotas: Quotas, webhooks: Webhooks, refused: Mapping[int, Refusal] | None = None) -> None:
+    def __init__(self, quotas: Quotas, webhooks: Webhooks, admitted: Admitted) -> None:
         self.quotas = quotas
         self.webhooks = webhooks
-        self._refused = refused or {}
+        self._admitted = admitted
 
     def new_pods(self, templates: tuple[PodSpec, ...]) -> list[NewPod | None]:
         """What the pods of each template meet; None: nothing."""
         found: list[NewPod | None] = []
+        posted = self._admitted.labels
         for place, template in enumerate(templates):
-            refusal = self._refused.get(place)
+            refusal = self._admitted.refused.get(place)
             if refusal is None and (missing := self.quotas.missing(template)):
                 refusal = Refusal(missing)
-            hooks = tuple(self.webhooks.asked_about(CREATE_POD, template.namespace, template.labels))
-            new = NewPod(refusal, hooks, self.quotas.charge_of(template))
+            labels = posted[place] if place < len(posted) else template.labels
+            hooks = tuple(self.webhooks.asked_about(CREATE_POD, template.namespace, labels))
+            variants = self._admitted.variants.get(place, {})
+            new = NewPod(refusal, hooks, self.quotas.charge_of(template), variants)
             found.append(new if refusal or hooks or new.charge else None)
+        self._of_template = found
         return found
+
+    def charge_of(self, template: int) -> Charge:
+        """What a pod of a template counts."""
+        new = self._of_template[template]
+        return new.charge if new is not None else ()
 
     def of_server(self, evaluator: QuotaEvaluator) -> ServerAdmission:
         """Admission as one API server does it."""
@@ -92,12 +131,18 @@ class ServerAdmission:
         """A new pod that meets something; ends with 0 or the code of the answer that refuses it."""
         if new.refusal is not None:
             return new.refusal.code
+        charge = new.charge
         if new.webhooks:
-            code = yield from self._admission.webhooks.review(new.webhooks)
+            missed: set[str] = set()
+            code = yield from self._admission.webhooks.review(new.webhooks, missed)
             if code:
                 return code
-        if new.charge:
-            code = yield from self.evaluator.evaluate(new.charge)
+            if new.variants:
+                new.stored_as = new.variants.get(frozenset(missed), -1)
+                if new.stored_as >= 0:
+                    charge = self._admission.charge_of(new.stored_as)
+        if charge:
+            code = yield from self.evaluator.evaluate(charge)
             return code
         return 0
 
@@ -106,7 +151,7 @@ class ServerAdmission:
         servers = self._admission.webhooks.asked_about(operation, namespace)
         if not servers:
             return 0
-        return (yield from self._admission.webhooks.review(servers))
+        return (yield from self._admission.webhooks.review(servers, set()))
 
     def lose(self) -> None:
         """The server has died."""
@@ -114,4 +159,5 @@ class ServerAdmission:
 
     def not_stored(self, new: NewPod) -> None:
         """A pod that was admitted could not be stored."""
-        self._admission.quotas.forgo(new.charge)
+        stored_as = new.stored_as
+        self._admission.quotas.forgo(new.charge if stored_as < 0 else self._admission.charge_of(stored_as))

@@ -9,12 +9,13 @@ Source: Kubernetes 1.20 source, apiserver admission/plugin/webhook (generic, mut
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any
 
 from simpy.events import AllOf, Event
 
 from sim.apiserver.admission.objects import AdmissionObjects, Webhook, WebhookRule
+from sim.apiserver.admission.patches import PatchSpec
 from sim.apiserver.flow_control.targets import GROUPS
 from sim.apiserver.remote import Remote, RemoteSpec
 from sim.apiserver.request import Operation
@@ -35,6 +36,12 @@ class WebhookSpec(RemoteSpec):
 
     denied_share: float = param(0.0, "share of the requests that it refuses, evenly spread", ge=0, le=1)
     changes_objects: bool = param(True, "a mutating webhook changes what it sees, so that others are asked again")
+    patch: PatchSpec = PatchSpec()
+
+
+def in_order(hooks: Iterable[Webhook]) -> list[Webhook]:
+    """As they are asked: by their configurations' names."""
+    return sorted(hooks, key=lambda hook: hook.configuration)
 
 
 def matches(hook: Webhook, operation: Operation, namespace: str, labels: Pairs, objects: AdmissionObjects) -> bool:
@@ -86,13 +93,14 @@ class WebhookServer:
         self.passed_over = self.denied = 0
         self._due = 0.0
 
-    def ask(self) -> Generator[Event, Any, int]:
-        """Ends with 0 or the code of the answer that refuses the request."""
+    def ask(self, missed: set[str]) -> Generator[Event, Any, int]:
+        """Ends with 0 or the code of the answer that refuses the request. missed: gets its name when it is passed over."""
         answered = yield from self.remote.ask()
         if not answered:
             if self.hook.fails_closed:
                 return SERVER_ERROR
             self.passed_over += 1
+            missed.add(self.hook.name)
             return 0
         self._due += self.spec.denied_share
         if self._due >= 1:
@@ -110,12 +118,16 @@ class Webhooks:
     ) -> None:
         self._clock = clock
         self._objects = objects
-        hooks = sorted(objects.webhooks, key=lambda hook: hook.configuration)
+        hooks = in_order(objects.webhooks)
         problems = Problems("scenario")
         names = {hook.name for hook in hooks}
         for name in specs:
             if name not in names:
                 problems.add("apiserver.admission.webhooks", name, "is no webhook", near_miss(name, names))
+        for hook in hooks:
+            if not hook.mutating and hook.name in specs and specs[hook.name].patch.changes:
+                path = f"apiserver.admission.webhooks.'{hook.name}'.patch"
+                problems.add(path, specs[hook.name].patch.model_dump(), "belongs to a webhook that only validates")
         problems.raise_if_any()
         self.servers = {
             hook.name: WebhookServer(clock, hook, specs.get(hook.name) or DEFAULT_SERVER, streams) for hook in hooks
@@ -140,22 +152,22 @@ class Webhooks:
             self._asked[key] = found
         return found
 
-    def review(self, servers: Sequence[WebhookServer]) -> Generator[Event, Any, int]:
-        """Ask them; ends with 0 or the code of the answer that refuses the request."""
+    def review(self, servers: Sequence[WebhookServer], missed: set[str]) -> Generator[Event, Any, int]:
+        """Ask them; ends with 0 or the code of the answer that refuses the request. missed: gets the names of those passed over."""
         mutating = [server for server in servers if server.hook.mutating]
         changed_at = -1
         for place, server in enumerate(mutating):
-            code = yield from server.ask()
+            code = yield from server.ask(missed)
             if code:
                 return code
             if server.spec.changes_objects:
                 changed_at = place
         for place, server in enumerate(mutating):
             if server.hook.reinvoked and place < changed_at:
-                code = yield from server.ask()
+                code = yield from server.ask(missed)
                 if code:
                     return code
-        validating = [self._clock.start(server.ask()) for server in servers if not server.hook.mutating]
+        validating = [self._clock.start(server.ask(missed)) for server in servers if not server.hook.mutating]
         waiting = [answer for answer in validating if answer.callbacks is not None]
         if waiting:
             yield AllOf(self._clock, waiting)
