@@ -76,7 +76,7 @@ class GarbageCollector:
         self.queue.add(dependent)
 
     def _collect(self, dependent: Dependent) -> Generator[Event, Any, bool]:
-        resource, number = dependent
+        number = dependent[1]
         owned = self._objects.get(dependent)
         namespace = owned.namespace if owned is not None else self._namespace_of(number)
         if (yield from self._client.turn()):

@@ -21,6 +21,7 @@ from sim.controllers.applications import Applications
 from sim.controllers.cron_job import CronJobController
 from sim.controllers.daemon_set import DaemonSetController
 from sim.controllers.deployment import DeploymentController
+from sim.controllers.endpoint_slices import EndpointSliceController
 from sim.controllers.garbage_collector import GarbageCollector
 from sim.controllers.job import JobController
 from sim.controllers.node_lifecycle import NodeLifecycle
@@ -31,9 +32,10 @@ from sim.controllers.operations import (
     UPDATE_JOB_STATUS,
     UPDATE_REPLICASET_STATUS,
 )
+from sim.controllers.owner import PodOwner
 from sim.controllers.pod_control import PodControl
 from sim.controllers.pod_gc import PodGarbageCollector
-from sim.controllers.replicaset import ReplicaSetController
+from sim.controllers.replicaset import ReplicaSet, ReplicaSetController
 from sim.controllers.resource_quota import ResourceQuotaController
 from sim.controllers.spec import ControllerManagerSpec
 from sim.controllers.stateful_set import StatefulSetController
@@ -55,10 +57,17 @@ TICK_S = 1.0
 LISTS = [Operation("LIST", resource, "get_cpu_s", reads=1) for resource in LISTED]
 
 
-class AppController(Protocol):
-    """What every controller of applications offers: news from its informer, and its queue."""
+class Controller(Protocol):
+    """What every controller has."""
 
     queue: WorkQueue[Any]
+
+    def resync(self) -> None:
+        """A new process has listed everything: look at every object, and expect nothing."""
+
+
+class AppController(Controller, Protocol):
+    """What a controller of applications hears from its informer besides."""
 
     def app_created(self, app: int) -> None:
         """The application's object is stored."""
@@ -68,9 +77,6 @@ class AppController(Protocol):
 
     def app_deleted(self, app: int) -> None:
         """The application's object is removed."""
-
-    def resync(self) -> None:
-        """A new process has listed everything: look at every object, and expect nothing."""
 
 
 class ControllerManager:
@@ -203,6 +209,20 @@ class ControllerManager:
             "deleted": self.replicasets.set_deleted,
         }
         watch.watch("replicasets", NAME, on)
+        self.endpoints: EndpointSliceController | None = None
+        """None where no Deployment has a Service."""
+        if spec.endpoints.services:
+            self.endpoints = EndpointSliceController(
+                clock,
+                spec.endpoints,
+                client("endpointslice-controller"),
+                client("endpoint-controller"),
+                applications.namespace,
+                watch.publish,
+            )
+            watch.watch("endpointslices", "kube-proxy", {}, count=max(1, present))
+            watch.watch("endpointslices", NAME, {})
+            watch.watch("endpoints", NAME, {})
         self._lister = lister
         if not leads:
             for queue in self.queues:
@@ -213,8 +233,14 @@ class ControllerManager:
     @property
     def queues(self) -> list[WorkQueue[Any]]:
         """The controllers' work queues."""
-        quotas = [self.quotas.queue] if self.quotas.counts else []
-        return [self.replicasets.queue, self.garbage.queue, *quotas, *(each.queue for each in self.by_kind.values())]
+        return [each.queue for each in self._controllers()]
+
+    def _controllers(self) -> list[Controller]:
+        """Those that this run has work for."""
+        quotas = [self.quotas] if self.quotas.counts else []
+        endpoints = [self.endpoints] if self.endpoints is not None else []
+        some: list[Controller] = [self.replicasets, self.garbage, *quotas, *endpoints, *self.by_kind.values()]
+        return some
 
     def meters(self) -> list[Meter]:
         """How busy the workers of each controller are."""
@@ -256,7 +282,7 @@ class ControllerManager:
             return
         for queue in self.queues:
             queue.open = True
-        for controller in (self.replicasets, self.garbage, self.quotas, *self.by_kind.values()):
+        for controller in self._controllers():
             controller.resync()
         if self.node_lifecycle is not None:
             self.node_lifecycle.resume()
@@ -289,17 +315,21 @@ class ControllerManager:
         owner = self._pod_control.owner_of.get(pod)
         if owner is not None:
             owner.controller.pod_ready(owner, pod)
+            if self.endpoints is not None and isinstance(owner, ReplicaSet):
+                self.endpoints.pod_ready(owner.app, pod)
 
     def pod_unready(self, pod: int) -> None:
         owner = self._pod_control.owner_of.get(pod)
         if owner is not None:
             owner.controller.pod_unready(owner, pod)
+            self._left(owner, pod)
 
     def pod_finished(self, pod: int) -> None:
         """The pod has a final status."""
         owner = self._pod_control.owner_of.pop(pod, None)
         if owner is not None:
             owner.controller.pod_finished(owner, pod, self._pods.ids["phase"][pod] != Phase.SUCCEEDED)
+            self._left(owner, pod)
         self.pod_gc.pod_finished(pod)
 
     def pod_lost(self, pod: int) -> None:
@@ -307,12 +337,19 @@ class ControllerManager:
         owner = self._pod_control.owner_of.get(pod)
         if owner is not None:
             owner.controller.pod_lost(owner, pod)
+            self._left(owner, pod)
 
     def pod_gone(self, pod: int) -> None:
         """The pod's object is removed."""
         owner = self._pod_control.owner_of.pop(pod, None)
         if owner is not None:
             owner.controller.pod_gone(owner, pod)
+            self._left(owner, pod)
+
+    def _left(self, owner: PodOwner, pod: int) -> None:
+        """The pod stands behind its Service no more."""
+        if self.endpoints is not None:
+            self.endpoints.pod_left(owner.app, pod)
 
     def _ended_pod_removed(self, pod: int) -> None:
         self._watch.publish("pods", "removed", pod)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from math import isnan, nan
 from typing import Any
 
@@ -27,7 +27,7 @@ class PodControl:
         self,
         clock: Clock,
         pods: PodTable,
-        templates: Sequence[PodSpec],
+        templates: tuple[PodSpec, ...],
         admission: Admission,
         on_created: Callable[[int], None],
         on_delete_marked: Callable[[int], None],
@@ -102,7 +102,7 @@ class PodControl:
                 pending = [creation for creation in creations if creation.callbacks is not None]
                 if pending:
                     yield AllOf(self._clock, pending)
-                done = [creation.value for creation in creations]
+                done = [bool(creation.value) for creation in creations]
             stored += sum(done)
             failed = [pod for pod, success in zip(group, done, strict=True) if not success]
             if failed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sim.base.spec import Spec, param
+from sim.controllers.endpoint_slices import EndpointsSpec
 from sim.controllers.node_lifecycle import NodeLifecycleSpec
 
 K20 = "Kubernetes 1.20 source, controller-manager defaults"
@@ -97,3 +98,4 @@ class ControllerManagerSpec(Spec):
     )
     terminated_pod_check_s: float = param(20.0, "between two looks at ended pods", source=K20, gt=0, le=3600)
     node_lifecycle: NodeLifecycleSpec = NodeLifecycleSpec()
+    endpoints: EndpointsSpec = EndpointsSpec()

@@ -92,8 +92,9 @@ def test_finalizers_and_batches_of_1_34():
 
     def sent(result, verb: str, resource: str) -> int:
         client = "system:serviceaccount:kube-system:job-controller"
-        found = result.requests.query("verb == @verb and resource == @resource and client == @client")
-        return int(found["count"].sum())
+        requests = result.requests
+        found = (requests["verb"] == verb) & (requests["resource"] == resource) & (requests["client"] == client)
+        return int(requests[found]["count"].sum())
 
     assert (sent(old, "PATCH", "pods"), sent(new, "PATCH", "pods")) == (0, 6)
     assert (new.pods["phase"] == "Succeeded").all()

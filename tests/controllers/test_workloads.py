@@ -152,7 +152,7 @@ def test_manifests_say_how_they_are_updated(tmp_path: Path):
         "CronJob": CronJobOptions("*/2 * * * *", 3, "Forbid", 30),
     }
     scenario = Scenario.load("quick").replace(
-        {"horizon_s": 300, "images": {name: None for name in Scenario.load("quick").images}}
+        {"horizon_s": 300, "images": dict.fromkeys(Scenario.load("quick").images)}
     )
     load = FromManifests(paths=(str(tmp_path / "all.yaml"),), job_duration_s=5).build(scenario.setting(), Streams(1))
     assert dict(zip(load.app_kind.tolist(), load.app_pods.tolist(), strict=True)) == {
