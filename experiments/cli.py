@@ -320,6 +320,8 @@ def _one_line(plugin: object) -> str:
 def _catalogs() -> dict[str, Catalog[Any]]:
     """Every family of plugins by what a scenario calls it."""
     from sim.apiserver.admission.catalog import ADMISSION
+    from sim.apiserver.authentication.catalog import AUTHENTICATORS
+    from sim.apiserver.authorization.catalog import AUTHORIZERS
     from sim.apiserver.flow_control.catalog import FLOW_CONTROLS
     from sim.faults.catalog import FAULTS
     from sim.images.mixes import IMAGE_MIXES
@@ -334,7 +336,9 @@ def _catalogs() -> dict[str, Catalog[Any]]:
         "Workloads: workload.type": WORKLOADS,
         "Arrivals: arrivals.type in a workload": ARRIVALS,
         "Request shapes: mix in a workload": MIXES,
+        "Authentication: apiserver.authentication.modes": AUTHENTICATORS,
         "Flow control: apiserver.flow_control.type": FLOW_CONTROLS,
+        "Authorization: apiserver.authorization.modes": AUTHORIZERS,
         "Admission plug-ins: apiserver.admission.plugins": ADMISSION,
         "Container runtimes: runtime.type": RUNTIMES,
         "Where images come from: registry.type": IMAGE_SOURCES,

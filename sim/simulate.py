@@ -29,6 +29,7 @@ from sim.apiserver.identity import ANY_NODE, CONTROLLER_MANAGER, MASTERS, SCHEDU
 from sim.apiserver.pipeline import ApiServer
 from sim.apiserver.population import Population
 from sim.apiserver.reflector import NodeReflectors, Reflectors, renew_watches
+from sim.apiserver.remote import Remotes
 from sim.apiserver.replicas import ApiServers, Link, NodeLinks
 from sim.apiserver.request_log import RequestLog
 from sim.apiserver.storage import Storage
@@ -257,6 +258,7 @@ class Cluster:
         self.owners.update(self.load.owners())
         etcd = EtcdRouter(self.etcd_groups, scenario.etcd)
         self.credentials = Credentials()
+        self.remotes = Remotes(clock, self._streams)
         self.requests = RequestLog(clock)
         self.storage = Storage(etcd, spec.encoding, len(self.nodes))
         self.watch = WatchHub(clock, spec, self.storage, cores)
@@ -270,9 +272,9 @@ class Cluster:
                 own,
                 self.storage,
                 self.watch,
-                Authentication(Place(clock, own, etcd, spec.pki, self._streams), spec.authentication, self.credentials),
+                Authentication(Place(clock, own, etcd, spec.pki, self.remotes), spec.authentication, self.credentials),
                 Authorization(
-                    Bench(clock, own, self._streams, scenario.kubernetes, self.owners, scenario.base_dir), spec.authorization
+                    Bench(clock, own, self.remotes, scenario.kubernetes, self.owners, scenario.base_dir), spec.authorization
                 ),
                 self.admission,
                 self.requests,
@@ -572,7 +574,7 @@ class Cluster:
             self.node_faults,
             self.credentials,
             self._tenant_client,
-            self.admission.webhooks.servers,
+            {**self.remotes.by_name, **{name: hook.remote for name, hook in self.admission.webhooks.servers.items()}},
             self.servers,
             self.managers,
         )
@@ -770,6 +772,7 @@ class Cluster:
         return [
             *(machine.meter for machine in self.machines.values()),
             *(meter for api in self.apis for meter in api.flow_control.meters),
+            *self.remotes.meters(),
             *self.watch.meters,
             *(group.meter for group in self.etcd_groups.values()),
             self.scheduler.meter,

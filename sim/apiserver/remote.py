@@ -10,6 +10,7 @@ from simpy.events import Event
 from sim.base.rand import Dist, Lognormal, Sampler, Streams
 from sim.base.spec import Spec, param
 from sim.engine.clock import Clock, fire
+from sim.engine.meter import Meter
 from sim.engine.semaphore import Semaphore
 
 
@@ -65,3 +66,22 @@ class Remote:
         self._workers.release()
         if not answer.triggered:
             fire(answer, True)
+
+
+class Remotes:
+    """The servers that the API servers of a cluster ask, by name: each is one, whoever asks it."""
+
+    def __init__(self, clock: Clock, streams: Streams) -> None:
+        self._clock = clock
+        self._streams = streams
+        self.by_name: dict[str, Remote] = {}
+
+    def of(self, name: str, spec: RemoteSpec) -> Remote:
+        """The server of this name, made when it is first asked for."""
+        if name not in self.by_name:
+            self.by_name[name] = Remote(self._clock, spec, name, self._streams)
+        return self.by_name[name]
+
+    def meters(self) -> list[Meter]:
+        """Of all of them."""
+        return [remote.meter for remote in self.by_name.values()]

@@ -13,9 +13,9 @@ from sim.base.spec import Spec, param
 if TYPE_CHECKING:
     from simpy.events import Event
 
-    from sim.apiserver.admission.webhooks import WebhookServer
     from sim.apiserver.authentication.union import Credentials
     from sim.apiserver.client import Client
+    from sim.apiserver.remote import Remote
     from sim.apiserver.replicas import ApiServers
     from sim.controllers.replicas import Replicas
     from sim.engine.clock import Clock
@@ -38,8 +38,8 @@ class Struck:
     """Users' proofs of identity."""
     tenant_client: Callable[[str], tuple[Client, str]] | None = None
     """Makes a client for another program of a tenant, with the namespace that it is at home in."""
-    webhooks: Mapping[str, WebhookServer] = field(default_factory=dict)
-    """Admission webhooks by name."""
+    webhooks: Mapping[str, Remote] = field(default_factory=dict)
+    """Servers behind webhooks: of admission by the webhook's name; others as `authentication.NAME`, `authorization.NAME`."""
     servers: ApiServers | None = None
     """None: there is one API server, and no fault of the scenario strikes it."""
     managers: Replicas | None = None

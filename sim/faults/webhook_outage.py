@@ -18,7 +18,7 @@ class WebhookOutage(FaultSpec):
     """What becomes of the requests that it is asked about is for the webhook's failurePolicy to say: Fail refuses them, Ignore
     lets them pass, if it is slow after its time-out."""
 
-    webhook: str = param(..., "the webhook's name, as in its configuration")
+    webhook: str = param(..., "an admission webhook's name, as in its configuration; or authentication.NAME, authorization.NAME")
     slower: float | None = param(
         None, "null: it refuses connections; else each request takes so many times as long", gt=1, le=1e6
     )
@@ -29,7 +29,7 @@ class WebhookOutage(FaultSpec):
             problems.add(f"{path}.webhook", self.webhook, "is no webhook", near_miss(self.webhook, struck.webhooks))
 
     def strike(self, struck: Struck) -> Generator[Event, Any, None]:
-        remote = struck.webhooks[self.webhook].remote
+        remote = struck.webhooks[self.webhook]
         if self.slower is None:
             remote.down = True
         else:

@@ -240,6 +240,7 @@ def _counters(cluster: Cluster) -> dict[str, int]:
         "image_pull_failures": cluster.images.failures,
         "images_removed": cluster.images.removed,
         "creations_refused": cluster.pod_control.refused,
+        "tls_handshakes": sum(api.connections.handshakes for api in cluster.apis),
         "quota_updates": sum(api.admission.evaluator.updates for api in cluster.apis),
         "quota_conflicts": sum(api.admission.evaluator.conflicts for api in cluster.apis),
         "webhooks_passed_over": sum(server.passed_over for server in cluster.admission.webhooks.servers.values()),

@@ -11,6 +11,7 @@ from sim.apiserver.authentication.spec import AuthenticationSpec
 from sim.apiserver.authentication.union import Authentication, Credentials
 from sim.apiserver.identity import identity, service_account
 from sim.apiserver.pki import PkiSpec
+from sim.apiserver.remote import Remotes
 from sim.base.errors import InputError
 from sim.base.rand import Streams
 from sim.engine.clock import Clock
@@ -60,7 +61,8 @@ class Server:
         self.cores = Machine(self.clock, "cores", "apiserver", 1)
         self.etcd = _Reads(self.clock)
         self.credentials = Credentials()
-        place = Place(self.clock, self.cores, self.etcd, pki, Streams(1))
+        self.remotes = Remotes(self.clock, Streams(1))
+        place = Place(self.clock, self.cores, self.etcd, pki, self.remotes)
         given = AuthenticationSpec(
             modes=modes, methods={name: {**ALL[name], **(methods or {}).get(name, {})} for name in modes},
             token_cache_cpu_s=DIGEST_S, **spec,
@@ -68,7 +70,7 @@ class Server:
         self.union = Authentication(place, given, self.credentials)
 
     def remote_of(self, method: str):
-        return self.union._methods[method].remote
+        return self.remotes.by_name[f"authentication.{method}"]
 
     def request(self, user) -> tuple[bool, float]:
         """One request as the pipeline does it: (accepted, seconds it takes)."""
@@ -249,6 +251,20 @@ def test_pods_start_whatever_the_tenants_prove_themselves_by(method):
     assert AUTHENTICATORS[method].__doc__
 
 
+def test_a_token_webhook_that_is_out_refuses_tenants_and_lets_them_in_again():
+    """Out from 5 s to 15 s: pods asked for meanwhile are refused with 401, those before and after are stored."""
+    scenario = exact(
+        apiserver__authentication__modes=["x509", "service-account", "webhook"],
+        apiserver__authentication__tenants="webhook",
+        apiserver__authentication__methods={"webhook": {"server": {"workers": 5}, "cache_s": 1}},
+        apiserver__authentication__token_success_s=1,
+        faults=[{"type": "webhook-outage", "webhook": "authentication.webhook", "at_s": [5.0], "for_s": 10.0}],
+    )
+    result = simulate(scenario, load_of((1.0, AppKind.POD, 1), (8.0, AppKind.POD, 2), (20.0, AppKind.POD, 1)), seed=1)
+    assert result.pods["phase"].tolist() == ["Running", "Refused", "Refused", "Running"]
+    assert int(result.request_log.query("code == 401")["count"].sum()) == 2
+
+
 def test_an_expired_certificate_shows_as_401_until_it_is_rotated():
     """The scheduler's certificate expires for 10 s: bindings tried in that time are refused and the pods start afterwards."""
     fault = {"type": "expired-certificate", "user": "system:kube-scheduler", "at_s": [5.0], "for_s": 10.0}
@@ -302,6 +318,18 @@ def test_bad_input_is_found_before_the_run(values, expected):
     with pytest.raises(InputError) as error:
         Scenario.load("quick").replace({f"apiserver.authentication.{key}": value for key, value in values.items()})
     assert expected in str(error.value)
+
+
+@pytest.mark.parametrize("version", ["1.12", "1.20", "1.34"])
+def test_what_a_preset_says_of_a_method_may_stand_where_it_is_off(version):
+    values = {
+        "modes": ["static-token"],
+        **dict.fromkeys(("components", "controllers", "nodes", "tenants"), "static-token"),
+    }
+    scenario = Scenario.load("quick").replace(
+        {"kubernetes": version, **{f"apiserver.authentication.{key}": value for key, value in values.items()}}
+    )
+    assert scenario.apiserver.authentication.modes == ("static-token",)
 
 
 @pytest.mark.parametrize(

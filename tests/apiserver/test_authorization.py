@@ -21,6 +21,7 @@ from sim.apiserver.authorization.rbac import Rbac, RbacSpec, walk_twin
 from sim.apiserver.authorization.spec import AuthorizationSpec
 from sim.apiserver.authorization.union import Authorization
 from sim.apiserver.identity import identity, service_account
+from sim.apiserver.remote import Remotes
 from sim.apiserver.request import BIND_POD, CREATE_OWNER, CREATE_POD, GET_POD, RENEW_LEASE, Operation, list_operation
 from sim.base.errors import InputError, Problems
 from sim.base.rand import Streams
@@ -43,7 +44,9 @@ VERBS, GROUPS, RESOURCES, NAMES, NAMESPACES = (
 
 def bench(owners: dict[str, str] | None = None, version: str = "1.20", base_dir: str = ".") -> Bench:
     clock = Clock()
-    return Bench(clock, Machine(clock, "cores", "apiserver", 4), Streams(1), version, owners or {}, base_dir)
+    return Bench(
+        clock, Machine(clock, "cores", "apiserver", 4), Remotes(clock, Streams(1)), version, owners or {}, base_dir
+    )
 
 
 # --- RBAC: decisions
@@ -155,10 +158,10 @@ def test_what_is_counted_walks_like_what_is_there():
 
 def test_500_bindings_cost_what_was_measured():
     """A GET by its namespace's owner: 0.26 to 0.43 ms more for 500 bindings of others, wherever they are."""
-    one = RbacSpec().build(bench({"red": "ann"}))
+    one = RbacSpec().build(bench({"red": "ann"}), "rbac")
     asked = ask(identity("ann"), "get", "", "pods", "red", "x")
     for more in ({"other_cluster_role_bindings": 500}, {"other_role_bindings": 501}):
-        many = RbacSpec(**more).build(bench({"red": "ann"}))
+        many = RbacSpec(**more).build(bench({"red": "ann"}), "rbac")
         added_s = many.opinion(asked)[1] - one.opinion(asked)[1]
         assert 0.5 * 0.26e-3 < added_s < 0.43e-3
 
@@ -431,7 +434,7 @@ def test_a_kept_answer_is_never_older_than_allowed(times):
     union, place = webhook(
         {"workers": 1, "service_s": 0, "round_trip_s": 0}, {"red": "ann"}, review_cpu_s=0, cache_cpu_s=0
     )
-    remote = union.authorizers["webhook"].remote
+    remote = place.remotes.by_name["authorization.webhook"]
     fresh: dict[str, float] = {}
     for at_s, user in sorted(times):
         place.clock.run_until(at_s)
@@ -464,7 +467,7 @@ def test_the_first_who_allows_ends_the_walk():
         spec = AuthorizationSpec(modes=modes, methods={"webhook": {"server": {"workers": 1}}})
         union = Authorization(place, spec)
         assert run(place.clock, union.ask(identity("ann"), CREATE_POD, "red")) == 0
-        assert union.authorizers["webhook"].remote.asked == asked_remote
+        assert place.remotes.by_name["authorization.webhook"].asked == asked_remote
 
 
 def test_a_failed_webhook_is_500_unless_another_allows():
@@ -472,7 +475,7 @@ def test_a_failed_webhook_is_500_unless_another_allows():
         place = bench({"red": "ann"})
         spec = AuthorizationSpec(modes=("webhook", "rbac"), methods={"webhook": {"server": {"workers": 1}}})
         union = Authorization(place, spec)
-        union.authorizers["webhook"].remote.down = True
+        place.remotes.by_name["authorization.webhook"].down = True
         assert run(place.clock, union.ask(identity(user), CREATE_POD, "red")) == code
 
 

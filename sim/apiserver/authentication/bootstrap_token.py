@@ -19,5 +19,5 @@ class BootstrapToken(MethodSpec):
         1.0e-6, "see that a token has not the form of one", source="our estimate", unverified=True, ge=0, le=0.1
     )
 
-    def build(self, place: Place) -> Method:
+    def build(self, place: Place, name: str) -> Method:
         return Method(self.lookup_cpu_s, self.refuse_cpu_s)

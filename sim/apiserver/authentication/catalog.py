@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
     from sim.apiserver.identity import Identity
     from sim.apiserver.pki import PkiSpec
-    from sim.apiserver.remote import Remote
-    from sim.base.rand import Streams
+    from sim.apiserver.remote import Remotes
     from sim.engine.clock import Clock
     from sim.engine.cores import Cores
     from sim.etcd.router import EtcdRouter
@@ -36,7 +35,7 @@ class Place:
     machine: Cores
     etcd: EtcdRouter
     pki: PkiSpec
-    streams: Streams
+    remotes: Remotes
 
 
 class Method:
@@ -51,7 +50,6 @@ class Method:
     def __init__(self, prove_cpu_s: float, refuse_cpu_s: float) -> None:
         self.prove_cpu_s = prove_cpu_s
         self.refuse_cpu_s = refuse_cpu_s
-        self.remote: Remote | None = None
 
     def ask(self, user: Identity, own: bool) -> Generator[Event, Any, bool]:
         """What has to be waited for, besides the CPU; ends with whether the credential is accepted."""
@@ -76,8 +74,8 @@ class MethodSpec(Spec):
         """From when to when its credentials are good."""
         return 0.0, inf
 
-    def build(self, place: Place) -> Method:
-        """The method at work in one API server."""
+    def build(self, place: Place, name: str) -> Method:
+        """The method at work in one API server, under its name in `methods`."""
         raise NotImplementedError
 
     def check(self, path: str, pki: PkiSpec, problems: Problems) -> None:

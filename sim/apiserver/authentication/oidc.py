@@ -21,12 +21,10 @@ class _Provider(Method):
 
     waits = True
 
-    def __init__(
-        self, place: Place, remote: RemoteSpec, keys_s: float, prove_cpu_s: float, refuse_cpu_s: float
-    ) -> None:
+    def __init__(self, place: Place, remote: Remote, keys_s: float, prove_cpu_s: float, refuse_cpu_s: float) -> None:
         super().__init__(prove_cpu_s, refuse_cpu_s)
         self._clock = place.clock
-        self.remote: Remote = Remote(place.clock, remote, "OIDC provider", place.streams)
+        self._remote = remote
         self._keys_s = keys_s
         self._fresh_until_s = 0.0
         self._fetch: Event | None = None
@@ -42,7 +40,7 @@ class _Provider(Method):
         fetch = self._fetch = Event(self._clock)
         answered = False
         try:
-            answered = yield from self.remote.ask()
+            answered = yield from self._remote.ask()
             if answered:
                 self._fresh_until_s = self._clock._now + self._keys_s
         finally:  # also when the server dies over it
@@ -69,10 +67,12 @@ class Oidc(MethodSpec):
         2.0e-6, "see that a token is of another kind or issuer", source="our estimate", unverified=True, ge=0, le=0.1
     )
 
-    def build(self, place: Place) -> Method:
+    def build(self, place: Place, name: str) -> Method:
         assert self.provider is not None
         cost_s = self.decode_cpu_s + place.pki.keys[self.key].verify_cpu_s
-        return _Provider(place, self.provider, self.keys_s, cost_s, self.refuse_cpu_s)
+        return _Provider(
+            place, place.remotes.of(f"authentication.{name}", self.provider), self.keys_s, cost_s, self.refuse_cpu_s
+        )
 
     def check(self, path: str, pki: PkiSpec, problems: Problems) -> None:
         if self.provider is None:

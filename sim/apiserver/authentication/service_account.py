@@ -53,7 +53,7 @@ class ServiceAccount(MethodSpec):
         source="Kubernetes 1.12 and 1.20 source, service account token getters", unverified=True, ge=0, le=10,
     )  # fmt: skip
 
-    def build(self, place: Place) -> Method:
+    def build(self, place: Place, name: str) -> Method:
         cost_s = self.decode_cpu_s + place.pki.keys[self.key].verify_cpu_s + self.lookup_cpu_s
         if self.reads:
             return _LooksUp(place, self.reads, cost_s, self.refuse_cpu_s)

@@ -14,6 +14,8 @@ from sim.base.errors import Problems, near_miss
 from sim.base.fields import Named
 from sim.base.spec import Choice, Spec, param
 
+COSTS = ("_cpu_s", "reads")
+"""Ends of the names of parameters that say what something costs: presets and calibrations may set them for what is off."""
 LOOPBACK = "loopback"
 """How the API server knows itself: a token of its own, without cost."""
 
@@ -38,7 +40,7 @@ def refuse_unused(path: str, spec: Spec, modes: Collection[str], problems: Probl
     """Add parameters, other than costs, that are given for a method that is off."""
     for name, field in type(spec).model_fields.items():
         value = getattr(spec, name)
-        if not name.endswith("_cpu_s") and value != field.get_default(call_default_factory=True):
+        if not name.endswith(COSTS) and value != field.get_default(call_default_factory=True):
             problems.add(f"{path}.{name}", value, "does nothing: the method is off", f"modes: {', '.join(modes)}")
 
 

@@ -17,5 +17,5 @@ class StaticToken(MethodSpec):
         1.0e-6, "per request: look the bearer token up", source="our estimate", unverified=True, ge=0, le=0.1
     )
 
-    def build(self, place: Place) -> Method:
+    def build(self, place: Place, name: str) -> Method:
         return Method(prove_cpu_s=self.lookup_cpu_s, refuse_cpu_s=self.lookup_cpu_s)

@@ -12,7 +12,6 @@ from sim.apiserver.authentication.catalog import Method, MethodSpec, Place
 from sim.apiserver.authentication.spec import LOOPBACK, AuthenticationSpec
 from sim.apiserver.identity import Identity
 from sim.engine.clock import fire
-from sim.engine.meter import Meter
 
 ASK = -1.0
 """In place of a cost: it is not known beforehand; see `Authentication.prove`."""
@@ -69,7 +68,7 @@ class Authentication:
         self._credentials = credentials
         ordered = sorted(((spec.methods[mode], mode) for mode in spec.modes), key=lambda pair: pair[0].order)
         self._specs: dict[str, MethodSpec] = {name: method for method, name in ordered}
-        self._methods: dict[str, Method] = {name: method.build(place) for method, name in ordered}
+        self._methods: dict[str, Method] = {name: method.build(place, name) for method, name in ordered}
         self._bearers = [name for name, method in self._specs.items() if method.bearer]
         self.known_cpu_s: dict[Identity, float] = _KnownCosts(self._known)
         self._good_until_s: dict[Identity, float] = {}
@@ -82,10 +81,6 @@ class Authentication:
             for at_s in method.validity_s:
                 if 0 < at_s < inf:
                     place.clock.at(at_s, lambda _: self.known_cpu_s.clear())
-
-    def meters(self) -> list[Meter]:
-        """Of the remote servers that are asked."""
-        return [method.remote.meter for method in self._methods.values() if method.remote is not None]
 
     def by_certificate(self, user: Identity) -> bool:
         """Whether the user proves itself by a client certificate."""

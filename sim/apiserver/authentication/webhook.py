@@ -20,10 +20,10 @@ class _Reviewer(Method):
 
     waits = True
 
-    def __init__(self, place: Place, remote: RemoteSpec, cache_s: float, review_cpu_s: float) -> None:
+    def __init__(self, place: Place, remote: Remote, cache_s: float, review_cpu_s: float) -> None:
         super().__init__(0.0, 0.0)
         self._place = place
-        self.remote: Remote = Remote(place.clock, remote, "token webhook", place.streams)
+        self._remote = remote
         self._cache_s = cache_s
         self._review_cpu_s = review_cpu_s
         self._answers: dict[Identity, tuple[float, bool]] = {}
@@ -34,7 +34,7 @@ class _Reviewer(Method):
         if clock._now < until_s:
             return accepted
         yield self._place.machine.work(self._review_cpu_s)
-        if not (yield from self.remote.ask()):
+        if not (yield from self._remote.ask()):
             return False
         self._answers[user] = (clock._now + self._cache_s, own)
         return own
@@ -60,9 +60,11 @@ class TokenWebhook(MethodSpec):
         le=0.1,
     )
 
-    def build(self, place: Place) -> Method:
+    def build(self, place: Place, name: str) -> Method:
         assert self.server is not None
-        return _Reviewer(place, self.server, self.cache_s, self.review_cpu_s)
+        return _Reviewer(
+            place, place.remotes.of(f"authentication.{name}", self.server), self.cache_s, self.review_cpu_s
+        )
 
     def check(self, path: str, pki: PkiSpec, problems: Problems) -> None:
         if self.server is None:

@@ -32,7 +32,7 @@ class X509(MethodSpec):
     def validity_s(self) -> tuple[float, float]:
         return self.valid_from_s, inf if self.valid_until_s is None else self.valid_until_s
 
-    def build(self, place: Place) -> Method:
+    def build(self, place: Place, name: str) -> Method:
         cost_s = self.chain_cpu_s + place.pki.client_chain * place.pki.authority.verify_cpu_s
         return Method(prove_cpu_s=cost_s, refuse_cpu_s=cost_s)
 

@@ -81,7 +81,6 @@ class Abac(Authorizer):
     def __init__(
         self, before: Sequence[Line], owners: Mapping[str, str], lines: Sequence[Line], line_cpu_s: float
     ) -> None:
-        super().__init__()
         self._before = before
         self._owners = owners
         self._rank = {namespace: rank for rank, namespace in enumerate(owners)}
@@ -193,7 +192,7 @@ class AbacSpec(AuthorizerSpec):
     tenant_lines: bool = param(True, "then one line for each tenant's namespace that allows it everything there")
     line_cpu_s: float = param(2.0e-7, "per line scanned", source="our estimate", unverified=True, ge=0, le=0.01)
 
-    def build(self, bench: Bench) -> Authorizer:
+    def build(self, bench: Bench, name: str) -> Authorizer:
         problems = Problems("ABAC")
         lines = self._read(bench.base_dir, "policy_file", problems)
         problems.raise_if_any()

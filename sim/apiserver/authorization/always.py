@@ -8,7 +8,6 @@ from sim.apiserver.authorization.catalog import AUTHORIZERS, Authorizer, Authori
 
 class _Always(Authorizer):
     def __init__(self, opinion: Opinion) -> None:
-        super().__init__()
         self._opinion = opinion
 
     def opinion(self, asked: Attributes) -> tuple[Opinion, float]:
@@ -19,7 +18,7 @@ class _Always(Authorizer):
 class AlwaysAllow(AuthorizerSpec):
     """`--authorization-mode=AlwaysAllow`."""
 
-    def build(self, bench: Bench) -> Authorizer:
+    def build(self, bench: Bench, name: str) -> Authorizer:
         return _Always(Opinion.ALLOW)
 
 
@@ -27,5 +26,5 @@ class AlwaysAllow(AuthorizerSpec):
 class AlwaysDeny(AuthorizerSpec):
     """`--authorization-mode=AlwaysDeny`: no opinion on anything."""
 
-    def build(self, bench: Bench) -> Authorizer:
+    def build(self, bench: Bench, name: str) -> Authorizer:
         return _Always(Opinion.NONE)

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from simpy.events import Event
 
     from sim.apiserver.authorization.attributes import Attributes
-    from sim.apiserver.remote import Remote
-    from sim.base.rand import Streams
+    from sim.apiserver.remote import Remotes
     from sim.engine.clock import Clock
     from sim.engine.cores import Cores
 
@@ -38,7 +37,7 @@ class Bench:
 
     clock: Clock
     machine: Cores
-    streams: Streams
+    remotes: Remotes
     version: str
     """Of Kubernetes: "1.20"."""
     owners: Mapping[str, str]
@@ -52,9 +51,6 @@ class Authorizer:
 
     waits = False
 
-    def __init__(self) -> None:
-        self.remote: Remote | None = None
-
     def opinion(self, asked: Attributes) -> tuple[Opinion, float]:
         """The opinion, and the CPU seconds that it takes."""
         raise NotImplementedError
@@ -67,8 +63,8 @@ class Authorizer:
 class AuthorizerSpec(Spec):
     """Base of every authorizer's parameters."""
 
-    def build(self, bench: Bench) -> Authorizer:
-        """The authorizer at work in one API server. `InputError` where files that it reads cannot be used."""
+    def build(self, bench: Bench, name: str) -> Authorizer:
+        """The authorizer at work in one API server, under its name in `methods`. `InputError` where files that it reads cannot be used."""
         raise NotImplementedError
 
     def check(self, path: str, problems: Problems) -> None:

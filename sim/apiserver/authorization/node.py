@@ -50,7 +50,6 @@ class NodeAuthorizer(Authorizer):
     """`graph` is what it looks single objects up in; requests of all nodes together are each for what is their own."""
 
     def __init__(self, rules: tuple[Rule, ...], graph: NodeGraph, rule_cpu_s: float, graph_cpu_s: float) -> None:
-        super().__init__()
         self._rules = rules
         self.graph = graph
         self._rule_cpu_s = rule_cpu_s
@@ -104,5 +103,5 @@ class NodeSpec(AuthorizerSpec):
         le=0.01,
     )
 
-    def build(self, bench: Bench) -> Authorizer:
+    def build(self, bench: Bench, name: str) -> Authorizer:
         return NodeAuthorizer(node_rules(bench.version), NodeGraph(), self.rule_cpu_s, self.graph_cpu_s)

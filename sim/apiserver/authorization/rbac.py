@@ -34,7 +34,6 @@ class Rbac(Authorizer):
         binding_cpu_s: float,
         rule_cpu_s: float,
     ) -> None:
-        super().__init__()
         self._policy = policy
         self._owners = owners
         self._tenant_role = policy.cluster_roles.get(tenant_role)
@@ -115,7 +114,7 @@ class RbacSpec(AuthorizerSpec):
         1.0e-7, "per rule of a role that applies", source="our estimate", unverified=True, ge=0, le=0.01
     )
 
-    def build(self, bench: Bench) -> Authorizer:
+    def build(self, bench: Bench, name: str) -> Authorizer:
         policy = self.policy(bench.version, bench.base_dir)
         owners = dict(bench.owners) if self.tenant_role is not None else {}
         return Rbac(

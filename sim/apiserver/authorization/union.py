@@ -13,7 +13,6 @@ from sim.apiserver.authorization.catalog import Authorizer, Bench, Opinion
 from sim.apiserver.authorization.spec import AuthorizationSpec
 from sim.apiserver.identity import MASTERS, Identity
 from sim.apiserver.request import Operation
-from sim.engine.meter import Meter
 
 Key = tuple[Identity, Operation, str]
 
@@ -45,12 +44,8 @@ class Authorization:
 
     def __init__(self, bench: Bench, spec: AuthorizationSpec) -> None:
         self._bench = bench
-        self.authorizers: dict[str, Authorizer] = {name: spec.methods[name].build(bench) for name in spec.modes}
+        self.authorizers: dict[str, Authorizer] = {name: spec.methods[name].build(bench, name) for name in spec.modes}
         self.decisions: dict[Key, Decision] = _Decisions(self._decide)
-
-    def meters(self) -> list[Meter]:
-        """Of the remote servers that are asked."""
-        return [each.remote.meter for each in self.authorizers.values() if each.remote is not None]
 
     def decide(self, asked: Attributes) -> Decision:
         """The decision as far as it can be known at once."""

@@ -20,11 +20,10 @@ class _Reviewer(Authorizer):
 
     waits = True
 
-    def __init__(self, bench: Bench, spec: WebhookAuthorizer, server: RemoteSpec) -> None:
-        super().__init__()
+    def __init__(self, bench: Bench, spec: WebhookAuthorizer, remote: Remote) -> None:
         self._bench = bench
         self._spec = spec
-        self.remote: Remote = Remote(bench.clock, server, "access webhook", bench.streams)
+        self._remote = remote
         self._answers: OrderedDict[Attributes, tuple[float, Opinion]] = OrderedDict()
 
     def ask(self, asked: Attributes) -> Generator[Event, Any, Opinion]:
@@ -35,7 +34,7 @@ class _Reviewer(Authorizer):
             self._answers.move_to_end(asked)
             return opinion
         yield self._bench.machine.work(spec.review_cpu_s)
-        if not (yield from self.remote.ask()):
+        if not (yield from self._remote.ask()):
             return Opinion.FAILED
         user = asked.user.name
         allowed = user.startswith("system:") or self._bench.owners.get(asked.namespace) == user
@@ -75,9 +74,9 @@ class WebhookAuthorizer(AuthorizerSpec):
         3.0e-4, "send a SubjectAccessReview and decode the answer", source="our estimate", unverified=True, ge=0, le=0.1
     )
 
-    def build(self, bench: Bench) -> Authorizer:
+    def build(self, bench: Bench, name: str) -> Authorizer:
         assert self.server is not None
-        return _Reviewer(bench, self, self.server)
+        return _Reviewer(bench, self, bench.remotes.of(f"authorization.{name}", self.server))
 
     def check(self, path: str, problems: Problems) -> None:
         if self.server is None:
