@@ -484,8 +484,8 @@ class Cluster:
         def silent(node: int) -> None:
             self.kubelets.set_away(node, park.away(node))
 
-        park.on_silent.append(silent)
-        park.on_back.append(heard)
+        park.on_silent += [silent, self.images.source.node_lost]
+        park.on_back += [heard, self.images.source.node_back]
         manager = "system:serviceaccount:kube-system:"
         self.joining = Joining(
             clock,
@@ -795,6 +795,7 @@ class Cluster:
             "pods_running": in_phase(Phase.RUNNING),
             "unschedulable_waiting": lambda: float(self.queue.lengths["unschedulable"]),
             **({"faults_active": lambda: float(self.faults.active)} if self.scenario.faults else {}),
+            **({"nodes_ready": self.park.level_ready} if self.park is not None else {}),
         }
 
 

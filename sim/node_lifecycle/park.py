@@ -97,6 +97,10 @@ class NodePark:
         """Nodes that send heartbeats."""
         return int(np.count_nonzero(self.state == NodeState.READY))
 
+    def level_ready(self) -> float:
+        """The same, as a level of the time series."""
+        return float(self.heard)
+
     def spec(self, node: int) -> NodeSpec:
         """The node's object as it stands: with its taints and its cordon."""
         spec = self.nodes[node].spec

@@ -10,6 +10,7 @@ import numpy as np
 
 from sim.engine.meter import Meter
 from sim.invariants import requested
+from sim.node_lifecycle.park import NodeState
 from sim.result.record import RequestKind, ResourceStat, RunRecord
 from sim.scheduler.requests import pod_requests
 from sim.state.objects import PodSpec
@@ -72,6 +73,9 @@ def _nodes(cluster: Cluster) -> dict[str, Any]:
         "pods": pods,
         "pods_started": np.bincount(columns["node"][begun], minlength=len(cluster.nodes)),
     }
+    if cluster.park is not None:
+        table["state"] = [NodeState(state).name.lower() for state in cluster.park.state.tolist()]
+        table["ready_s"], table["removed_s"] = cluster.park.ready_s, cluster.park.removed_s
     given = [dict(node.spec.allocatable) for node in cluster.nodes]
     for resource in sorted({name for amounts in given for name in amounts}):
         table[f"allocatable_{resource}"] = np.array([amounts.get(resource, 0) for amounts in given], np.int64)
@@ -89,7 +93,7 @@ def _series_column(name: str) -> Column:
         )
     if name.endswith("_queue"):
         return Column(name, "count", f"{subject.removesuffix(' queue')}: mean number that waited over the period")
-    return Column(name, "pods", f"{subject} at the end of the period")
+    return Column(name, "nodes" if name.startswith("nodes_") else "pods", f"{subject} at the end of the period")
 
 
 def _resources(cluster: Cluster, series: dict[str, np.ndarray]) -> list[ResourceStat]:
@@ -239,12 +243,30 @@ def _counters(cluster: Cluster) -> dict[str, int]:
         "image_bytes": int(cluster.images.source.sent_bytes),
         "image_pull_failures": cluster.images.failures,
         "images_removed": cluster.images.removed,
+        **_node_counters(cluster),
         "creations_refused": cluster.pod_control.refused,
         "tls_handshakes": sum(api.connections.handshakes for api in cluster.apis),
         "quota_updates": sum(api.admission.evaluator.updates for api in cluster.apis),
         "quota_conflicts": sum(api.admission.evaluator.conflicts for api in cluster.apis),
         "webhooks_passed_over": sum(server.passed_over for server in cluster.admission.webhooks.servers.values()),
     }
+
+
+def _node_counters(cluster: Cluster) -> dict[str, int]:
+    """What became of nodes that come and go."""
+    if cluster.park is None or cluster.node_faults is None:
+        return {}
+    ready_s = cluster.park.ready_s
+    counts = {
+        "nodes_joined": int(np.count_nonzero(ready_s > 0)),
+        "nodes_removed": int(np.count_nonzero(~np.isnan(cluster.park.removed_s))),
+        "node_crashes": cluster.node_faults.crashes,
+        "drain_evictions": cluster.drains.evicted,
+        "drain_evictions_refused": cluster.drains.refused,
+    }
+    if cluster.autoscaler is not None:
+        counts |= {"autoscaler_ordered": cluster.autoscaler.ordered, "autoscaler_taken_away": cluster.autoscaler.taken_away}
+    return counts
 
 
 def _notes(cluster: Cluster) -> list[str]:

@@ -12,7 +12,7 @@ from sim.base.rand import Streams
 from sim.invariants import check_invariants
 from sim.node_lifecycle.park import NodeState
 from sim.scenario import Scenario
-from sim.simulate import Cluster
+from sim.simulate import Cluster, simulate
 from sim.state.pods import Phase
 from sim.workload import AppKind, Load
 from tests.worked.scenarios import MS, exact, load_of
@@ -96,6 +96,14 @@ def test_pods_that_fit_nowhere_go_to_the_node_that_joins() -> None:
     assert cluster.park.heard == 4
 
 
+def test_the_result_says_which_nodes_came() -> None:
+    result = simulate(joining(), load_of((1.0, AppKind.POD, 2), cpu_millicores=6000), seed=1)
+    assert result.nodes["state"].tolist() == ["ready"] * 4
+    assert (result.nodes["ready_s"][1:] > 45).all()
+    assert result.record.counters["nodes_joined"] == 3
+    assert result.series["nodes_ready"].iloc[[0, -1]].tolist() == [1, 4]
+
+
 def growing(**autoscaler: object) -> Scenario:
     pool = {**POOL, "count": 1, "minimum": 1, "maximum": 10, "boot_s": 30}
     sets = {"scan_cpu_s": 0, "shut_down_s": 5, **autoscaler}
@@ -173,6 +181,24 @@ def test_no_pod_is_lost_over_a_crash_and_return() -> None:
     assert restarts[on_it].tolist() == [1] * int(on_it.sum())
     assert restarts[~on_it].sum() == 0
     assert on_it.sum() == 6
+
+
+def test_peers_of_a_node_that_crashes_have_their_pieces_from_others() -> None:
+    """Three nodes download from each other; one crashes in the middle, and has its image after its return."""
+    pods = load_of((1.0, AppKind.POD, 3), cpu_millicores=8000)
+    peers = {
+        "type": "kraken",
+        "ingress_bytes_per_s": 2e6,
+        "egress_bytes_per_s": 2e6,
+        "piece_bytes": 2**20,
+        "burst_s": 0,
+    }
+    fault = {"type": "node-crash", "at_s": [10], "nodes": ["general-0"], "down_s": 30}
+    scenario = exact(nodes__pools__general__count=3, registry=peers, faults=[fault], horizon_s=300)
+    cluster = play(scenario, pods)
+    assert phases(cluster) == {"RUNNING": 3}
+    ready = dict(zip(cluster.pods.ids["node"], cluster.pods.times["pull_ready_s"], strict=True))
+    assert max(ready[1], ready[2]) < 40 < ready[0]
 
 
 def test_a_run_that_a_crash_broke_off_begins_anew() -> None:

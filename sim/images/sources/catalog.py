@@ -79,6 +79,12 @@ class ImageSource:
         """Bring `size_bytes` of a layer to the node; ends with their last byte."""
         raise NotImplementedError
 
+    def node_lost(self, node: int) -> None:
+        """The node's machine or its network is gone: it serves nobody any more."""
+
+    def node_back(self, node: int) -> None:
+        """It is back, and goes on with its downloads."""
+
     def read(self, node: Node, layer: Layer, size_bytes: float) -> Process:
         """Bring what a start reads of a layer, piece by piece as it is asked for. Only for sources with a `start_share`."""
         raise NotImplementedError

@@ -83,6 +83,10 @@ class _Peers(ImageSource):
         self._swarms: dict[str, int] = {}
         self._cached: dict[str, Event] = {}
         self._waiting: dict[int, Event] = {}
+        self._members: dict[int, dict[int, int]] = {}
+        """Of each node: its member of each swarm."""
+        self._broken: dict[int, list[tuple[int, Event]]] = {}
+        """Of each node that is away: the downloads that this broke off."""
         self._running = False
         self._ahead_s = 0.0
         """The exchange has been advanced to here."""
@@ -101,13 +105,33 @@ class _Peers(ImageSource):
         if swarm is None:
             swarm = self._swarms[layer.digest] = self._new_swarm(layer)
         done = Event(self.clock)
-        member = self.exchange.join(swarm, node.index, max(self.clock.now, self._ahead_s))
+        if node.index in self._broken:
+            self._broken[node.index].append((swarm, done))
+        else:
+            self._join(node.index, swarm, done)
+        yield done
+        self.sent_bytes += size_bytes
+
+    def _join(self, node: int, swarm: int, done: Event) -> None:
+        """The node begins to download a blob; `done` fires when it has it."""
+        member = self.exchange.join(swarm, node, max(self.clock.now, self._ahead_s))
         self._waiting[member] = done
+        self._members.setdefault(node, {})[swarm] = member
         if not self._running:
             self._running = True
             self.clock.start(self._run())
-        yield done
-        self.sent_bytes += size_bytes
+
+    def node_lost(self, node: int) -> None:
+        broken = self._broken.setdefault(node, [])
+        for swarm, member in self._members.pop(node, {}).items():
+            self.exchange.leave(member)
+            if (done := self._waiting.pop(member, None)) is not None:
+                broken.append((swarm, done))
+
+    def node_back(self, node: int) -> None:
+        """What it had of a blob it fetches anew; whole blobs it serves no more."""
+        for swarm, done in self._broken.pop(node, []):
+            self._join(node, swarm, done)
 
     def _new_swarm(self, layer: Layer) -> int:
         """A blob's origins and its tracker are those that its digest hashes to."""
