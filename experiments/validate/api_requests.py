@@ -178,6 +178,8 @@ def _figures(setup: Setup, row: dict[str, Any]) -> dict[str, float]:
         "cores busy": cpu.get("machine_busy", sum(cpu[name] for name in ("apiserver", "etcd", "loadgen")))
         * float(row["req_per_s"]),
     }
+    if setup.op == "listrv0":  # etcd is not asked
+        del found["etcd CPU a request"]
     histograms = row.get("histograms") or {}
     etcd, api = (
         histograms.get(name) or {} for name in ("etcd_request_duration_seconds", "apiserver_request_duration_seconds")

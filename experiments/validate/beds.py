@@ -23,8 +23,8 @@ from sim.engine.program import Program
 from sim.engine.spec import MachineSpec
 from sim.etcd.spec import EtcdSpec
 from sim.scenario import Scenario
-from sim.simulate import Cluster
 from sim.scenario_file import merge, preset_files, read_values, with_values
+from sim.simulate import Cluster
 
 FOLDER = Path(__file__).parent / "test_beds"
 IDLE_PERIOD_S = 0.05

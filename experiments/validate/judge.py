@@ -44,6 +44,8 @@ class Row:
     """Distribution -> evenly spaced quantiles of each repetition."""
     floors: Mapping[str, float] = field(default_factory=dict)
     """Metric -> percent by which repetitions of such rows are known to differ."""
+    shown: frozenset[str] = frozenset()
+    """Metrics that are not judged, though the row is."""
     timed: frozenset[str] = frozenset()
     """Metrics that timers make, judged by the tighter aim."""
 
@@ -119,6 +121,8 @@ def _line(row: Row, outcome: Outcome, name: str, metric: Metric, values: list[fl
     if simulated is not None and measured == 0:
         error = 0.0 if simulated == 0 else float("inf")
     aim = SHAPE if name in row.timed and metric.aim_percent is not None else metric.aim_percent
+    if name in row.shown:
+        aim = None
     return {
         "row": row.name,
         "metric": name,

@@ -23,7 +23,7 @@ from experiments.validate.judge import (
 )
 from experiments.validate.truth import Truth
 from sim.base.rand import Streams
-from sim.engine.clock import Clock, when
+from sim.engine.clock import when
 from sim.engine.program import Program
 from sim.simulate import Cluster
 from sim.state.objects import Container, PodSpec, pairs
@@ -45,8 +45,8 @@ LONGEST_S = 300.0
 CALIBRATION_RATE = 5.0
 """Costs come from rows of this rate, and of clusters that idle."""
 
-FOREIGN_CORES = 0.5
-"""A row in whose window other processes used more is shown and not judged."""
+FOREIGN_CORES = 0.25
+"""Figures of a window in which other processes used more are shown and not judged."""
 
 STAGES = (
     "post_sent_to_answered",
@@ -196,8 +196,9 @@ def _row(
     unusable = ""
     if setup.rate >= 80:
         unusable = "the test bed itself saturates the machine: queueing order, not absolute times"
-    elif max(_foreign_cores(row) for row in repetitions) > FOREIGN_CORES:
-        unusable = "a foreign process was busy in the window"
+    windows = [window for window in ("create", "delete") if max(_foreign_cores(row, window) for row in repetitions) > FOREIGN_CORES]
+    if len(windows) == 2:
+        unusable = "a foreign process was busy in both windows"
     return Row(
         FAMILY,
         name,
@@ -206,17 +207,21 @@ def _row(
         calibrates=setup.rate == CALIBRATION_RATE,
         quantiles=quantiles,
         unusable=unusable,
+        shown=frozenset(metric for metric in METRICS for window in windows if _of_window(metric, window)),
         floors=_floors(calibration, setup.rate or 20.0),
         timed=frozenset(f"{stage} {figure}" for stage in TIMED for figure in ("mean", "p50")),
     )
 
 
-def _foreign_cores(row: dict[str, Any]) -> float:
-    """Cores that other processes on the machine used in the worse of both windows."""
-    return max(
-        float(row.get(f"other_processes_on_machine_{window}_s", 0)) / float(row.get(f"cpu_{window}_window_s", 1) or 1)
-        for window in ("create", "delete")
-    )
+def _foreign_cores(row: dict[str, Any], window: str) -> float:
+    """Cores that other processes on the machine used in a window."""
+    return float(row.get(f"other_processes_on_machine_{window}_s", 0)) / float(row.get(f"cpu_{window}_window_s", 1) or 1)
+
+
+def _of_window(metric: str, window: str) -> bool:
+    """Whether a figure is of the creating or of the deleting window."""
+    deleting = metric.startswith(("delete", "all gone")) or metric.endswith("deleting")
+    return deleting == (window == "delete")
 
 
 def _figures(row: dict[str, Any], setup: Setup, idle: dict[str, Any] | None) -> dict[str, float]:

@@ -198,7 +198,7 @@ NOT_PREDICTED: dict[str, str] = {
     "eps_": "an analysis of bytes: how large an EndpointSlice is, and not what a cluster did with it",
     "netprog": "rules on nodes: see `kubedes validate network`",
 }
-"""Figures about etcd, API server, LIST, watch, pod start, leases and EndpointSlices without a prediction, by the beginning of their names."""
+"""Figures of the same subjects without a prediction, by how their names begin."""
 
 
 def compare(seed: int = 1) -> pd.DataFrame | None:
@@ -210,7 +210,7 @@ def compare(seed: int = 1) -> pd.DataFrame | None:
     if not path.is_file():
         return None
     with path.open(encoding="utf-8", newline="") as lines:
-        rows = [row for row in csv.DictReader(lines)]
+        rows = list(csv.DictReader(lines))
     return pd.DataFrame([line for row in rows if (line := _line(row, seed)) is not None])
 
 
