@@ -323,6 +323,7 @@ def _catalogs() -> dict[str, Catalog[Any]]:
     from sim.apiserver.authentication.catalog import AUTHENTICATORS
     from sim.apiserver.authorization.catalog import AUTHORIZERS
     from sim.apiserver.flow_control.catalog import FLOW_CONTROLS
+    from sim.apiserver.load_balancing.catalog import BALANCERS
     from sim.faults.catalog import FAULTS
     from sim.images.mixes import IMAGE_MIXES
     from sim.images.sources import IMAGE_SOURCES
@@ -339,6 +340,7 @@ def _catalogs() -> dict[str, Catalog[Any]]:
         "Authentication: apiserver.authentication.modes": AUTHENTICATORS,
         "Flow control: apiserver.flow_control.type": FLOW_CONTROLS,
         "Authorization: apiserver.authorization.modes": AUTHORIZERS,
+        "Load balancers: apiserver.load_balancer.type": BALANCERS,
         "Admission plug-ins: apiserver.admission.plugins": ADMISSION,
         "Container runtimes: runtime.type": RUNTIMES,
         "Where images come from: registry.type": IMAGE_SOURCES,

@@ -25,6 +25,7 @@ from sim.apiserver.authentication.union import Authentication, Credentials
 from sim.apiserver.authorization.catalog import Bench
 from sim.apiserver.authorization.union import Authorization
 from sim.apiserver.client import Client
+from sim.apiserver.event_leases import EventLeases
 from sim.apiserver.identity import ANY_NODE, CONTROLLER_MANAGER, MASTERS, SCHEDULER, Identity, identity
 from sim.apiserver.pipeline import ApiServer
 from sim.apiserver.population import Population
@@ -220,6 +221,7 @@ class Cluster:
         self._wire_scheduler(streams)
         self._wire_node_lifecycle(streams)
         self._wire_watches()
+        self._watch_of_others()
         self._wire_faults(streams)
         users = [self._client(tenant) for tenant in load.tenants]
         self.users = Users(clock, load, pods, users, self.pod_control, self.controllers)
@@ -261,6 +263,7 @@ class Cluster:
         self.remotes = Remotes(clock, self._streams)
         self.requests = RequestLog(clock)
         self.storage = Storage(etcd, spec.encoding, len(self.nodes))
+        self.event_leases = EventLeases(clock, self.storage, spec.event_ttl_s)
         self.watch = WatchHub(clock, spec, self.storage, cores)
         self.quotas = Quotas(self._quota_objects())
         webhooks = Webhooks(clock, self.load.admission, spec.admission.webhooks, self._streams)
@@ -701,6 +704,19 @@ class Cluster:
         }
         self.watch.watch("pods", "kube-controller-manager", on_controllers, client=self._client(CONTROLLER_MANAGER))
         self.watch.watch("pods", "tenant", {"started": self._tenant_hears_running, "running": self._tenant_hears_running})
+
+    def _watch_of_others(self) -> None:
+        """Clients that are no component, and act on nothing that is simulated."""
+        for number, spec in enumerate(self.scenario.apiserver.watch.clients):
+            self.watch.watch(
+                spec.resource,
+                f"client {number}",
+                {},
+                client=self._client(identity(f"watcher-{number}", (MASTERS,))),
+                encoding=spec.encoding,
+                count=spec.count,
+                read_s=spec.read_s,
+            )
 
     def _watch_on_nodes(self, on: Mapping[str, Handler | None]) -> None:
         """Every kubelet watches its own pods."""

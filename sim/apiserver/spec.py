@@ -73,6 +73,9 @@ class ApiServerSpec(Spec):
     quota_cpu_s: float = param(
         2.0e-3, "one evaluation and update of a ResourceQuota, besides its etcd write", source=MEASURED, ge=0, le=1
     )
+    event_ttl_s: float = param(
+        3600.0, "events are kept this long", source="Kubernetes 1.20 source, API server defaults", gt=0, le=1e9
+    )
     list_cpu_s: float = param(
         3.0e-3, "one LIST, besides its objects", source="our measurement: LISTs of 100 and 1,000 pods by one client, Kubernetes 1.20.2",
         ge=0, le=1

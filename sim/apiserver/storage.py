@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from math import ceil
 
 from sim.apiserver.encoding import EncodingSpec
@@ -41,6 +42,8 @@ class Storage:
         self.encoding = encoding
         self.nodes = nodes
         self._objects: dict[str, int] = defaultdict(int, {"nodes": nodes, "leases": nodes})
+        self.on_added: dict[str, Callable[[int], None]] = {}
+        """By resource, called with how many objects more there are."""
         self._in_namespace: dict[tuple[str, str], int] = defaultdict(int)
 
     def of(self, resource: str) -> Etcd:
@@ -54,6 +57,8 @@ class Storage:
     def add(self, resource: str, namespace: str, count: int) -> None:
         """`count` objects more are stored than before; negative: fewer."""
         self._objects[resource] += count
+        if resource in self.on_added:
+            self.on_added[resource](count)
         if namespace:
             self._in_namespace[resource, namespace] += count
 

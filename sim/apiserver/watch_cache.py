@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Generator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from simpy.events import Event
 
@@ -31,8 +31,21 @@ INDEXED = frozenset({"pods", "nodes", "secrets", "configmaps"})
 K20 = "Kubernetes 1.20 source, cacher"
 
 
+class WatchClientsSpec(Spec):
+    """Clients beside the components that watch a resource: operators, dashboards, service meshes."""
+
+    resource: str = param("pods", "what they watch, all of it", min_length=1)
+    count: int = param(1, "how many alike", ge=1, le=1_000_000)
+    encoding: Literal["json", "protobuf"] = param("json", "what they ask for")
+    read_s: float = param(
+        0.0, "time that each takes for an event; who is too slow is dropped, and comes back", ge=0, le=60
+    )
+
+
 class WatchSpec(Spec):
     """Watch caches and their watchers."""
+
+    clients: tuple[WatchClientsSpec, ...] = param((), "clients that watch beside the components")
 
     channel: int = param(10, "events that wait for one watcher", source=K20, ge=1, le=1_000_000)
     indexed_channel: int = param(

@@ -8,6 +8,7 @@ from sim.apiserver.encoding import EncodingSpec
 from sim.apiserver.identity import SCHEDULER, identity
 from sim.apiserver.pipeline import CONFLICT
 from sim.apiserver.request import (
+    CREATE_EVENT,
     CREATE_POD,
     GET_POD,
     PATCH_POD_STATUS,
@@ -212,6 +213,39 @@ class TestConflicts:
         timed(cluster, CREATE_POD, "tenant-2")
         assert cluster.storage.objects("pods") == 2
         assert cluster.storage.objects("pods", "tenant-1") == 1
+
+
+class TestEventsGo:
+    """An event lives from its TTL to a minute longer, and its lease is one write for all events of a minute."""
+
+    def test_after_their_time(self):
+        cluster = idle(apiserver__event_ttl_s=300)
+        clock, storage = cluster.clock, cluster.storage
+        for at_s in (0.0, 30.0, 50.0, 100.0):
+            clock.run_until(at_s)
+            timed(cluster, CREATE_EVENT)
+        clock.run_until(101.0)
+        assert storage.objects("events") == 4
+        assert cluster.etcd.puts == 4 + 2  # two leases: for the first minute, and for the event at 100 s
+        clock.run_until(359.0)
+        assert storage.objects("events") == 4
+        clock.run_until(362.0)
+        assert storage.objects("events") == 1
+        assert cluster.etcd.database.keys == 1
+        clock.run_until(465.0)
+        assert storage.objects("events") == 0
+        assert cluster.etcd.database.keys == 0
+
+    def test_a_thousand_share_a_lease(self):
+        cluster = idle(apiserver__event_ttl_s=300)
+        clock = cluster.clock
+        for _ in range(4):
+            cluster.node_events.send(CREATE_EVENT, 500)
+            clock.run_until(clock.now + 5.0)
+        assert cluster.etcd.puts == 2000 + 2
+        assert len(cluster.event_leases.leases) == 2
+        clock.run_until(1000.0)
+        assert cluster.storage.objects("events") == 0
 
 
 @pytest.mark.parametrize(("operation", "most"), [(GET_POD, 4), (PATCH_POD_STATUS, 8), (CREATE_POD, 8)])
