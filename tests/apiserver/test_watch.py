@@ -289,3 +289,25 @@ def test_a_watch_catches_up_in_order():
     watch.catch_up()
     watch.catch_up()
     assert heard == [("b", 1), ("a", 3)]
+
+
+class TestOtherClients:
+    def test_fan_out(self):
+        """40 dashboards that watch pods are 40 events more a change."""
+        events = []
+        for clients in ([], [{"resource": "pods", "count": 40}]):
+            cluster = idle(apiserver__watch__clients=clients)
+            cluster.watch.publish("pods", "status", 0)
+            cluster.clock.run_until(1.0)
+            events.append(cluster.watch.events)
+        assert events[1] - events[0] == 40
+
+    def test_a_slow_one_is_dropped_and_comes_back(self):
+        cluster = idle(
+            apiserver__watch__clients=[{"resource": "things", "read_s": 0.1}], apiserver__watch_event_cpu_s=0
+        )
+        for row in range(20):
+            cluster.watch.publish("things", "changed", row)
+        cluster.clock.run_until(10.0)
+        assert cluster.watch.dropped == 1
+        assert cluster.watch.topic("things").away == []
