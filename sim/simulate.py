@@ -32,6 +32,7 @@ from sim.apiserver.population import Population
 from sim.apiserver.reflector import NodeReflectors, Reflectors, renew_watches
 from sim.apiserver.remote import Remotes
 from sim.apiserver.replicas import ApiServers, Link, NodeLinks
+from sim.apiserver.request import CREATE_POD, PATCH_POD_STATUS
 from sim.apiserver.request_log import RequestLog
 from sim.apiserver.storage import Storage
 from sim.apiserver.watch import Handler, Watch, WatchHub
@@ -70,6 +71,7 @@ from sim.kubelet.plan import plan_of
 from sim.kubelet.pod_workers import PodWorkers
 from sim.kubelet.reboot import Reboots
 from sim.kubelet.runtime_class import runtime_of, with_runtime_classes
+from sim.kubelet.static_pods import of_node, with_static_pods
 from sim.kubelet.status_manager import StatusManager
 from sim.kubelet.sync_loop import Kubelets
 from sim.network.fabric import build_fabric
@@ -183,7 +185,8 @@ class Cluster:
     def __init__(self, scenario: Scenario, load: Load, streams: Streams) -> None:
         self.scenario = scenario
         load, self._admitted = admitted_load(load, scenario.apiserver.admission, scenario.base_dir)
-        nodes = scenario.nodes.build(load.nodes)
+        static_pods = scenario.kubelet.static_pods
+        nodes = with_static_pods(scenario.nodes.build(load.nodes), static_pods)
         load, daemon_specs = with_daemon_specs(load, nodes)
         self.load, self.daemon_specs = load, daemon_specs
         self.clock = clock = Clock()
@@ -192,7 +195,7 @@ class Cluster:
         self.clients: list[Client] = []
         self.limits: list[TokenBucket] = []
         """Clients' rate limits."""
-        self.nodes: tuple[ClusterNode, ...] = (*nodes, *scenario.nodes.later())
+        self.nodes: tuple[ClusterNode, ...] = (*nodes, *with_static_pods(scenario.nodes.later(), static_pods))
         """Every node that there may be; those that join later come last."""
         self._present = len(nodes)
         self.tenants: tuple[Tenant, ...] = scenario.tenants.build()
@@ -235,6 +238,9 @@ class Cluster:
             else:
                 clock.start(renew_leases(clock, self.node_link, len(self.nodes), kubelet.lease_period_s))
         if load.nodes_run:
+            mirrors = sum(len(of_node(node, kubelet.static_pods)) for node in self.nodes) if kubelet.static_pods else 0
+            self.node_events.add(CREATE_POD, mirrors)
+            self.node_events.add(PATCH_POD_STATUS, mirrors)
             looks = Aggregate(clock, self.node_link, ANY_NODE, TICK_S)
             park, count = self.park, len(self.nodes)
             report_s = kubelet.node_status_report_s if kubelet.node_leases else kubelet.node_status_period_s
@@ -621,10 +627,8 @@ class Cluster:
         self.kubelets = Kubelets(
             clock,
             spec,
-            [node.spec.name for node in self.nodes],
-            np.array([node.cores for node in self.nodes]),
+            self.nodes,
             [pool_runtimes.get(node.pool, scenario.runtime) for node in self.nodes],
-            [node.spec.allocatable for node in self.nodes],
             pods,
             streams,
             {

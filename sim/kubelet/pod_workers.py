@@ -232,9 +232,9 @@ class PodWorkers:
         self.clock.at(max(0.0, ends_s - self.clock._now), lambda _: self._end(node, pod))
 
     def _end(self, node: Node, pod: int) -> None:
-        if self.ends_s and (ends_s := self.ends_s.get(pod)) is not None:  # only the end of its last run counts, and once
-            if self.clock._now < ends_s - 1e-9 or not isnan(self.pods.times["finished_s"][pod]):
-                return
+        ends_s = self.ends_s.get(pod) if self.ends_s else None
+        if ends_s is not None and (self.clock._now < ends_s - 1e-9 or not isnan(self.pods.times["finished_s"][pod])):
+            return  # only the end of its last run counts, and once
         if pod not in self._doomed and self.pods.ids["phase"][pod] != Phase.DELETED:  # a killed pod ends no more
             self.pods.times["finished_s"][pod] = self.clock._now
             self.clock.start(self._finish(node, pod))

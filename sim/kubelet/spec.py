@@ -8,6 +8,7 @@ from sim.base.rand import Dist, Lognormal, Uniform
 from sim.base.spec import Spec, param
 from sim.images.spec import NodeImagesSpec
 from sim.kubelet.eviction import EvictionSpec
+from sim.kubelet.static_pods import StaticPodSpec
 
 K20 = "Kubernetes 1.20 source, kubelet defaults"
 
@@ -70,10 +71,16 @@ class KubeletSpec(Spec):
     )
     lease_period_s: float = param(10.0, "renewal period of the node's lease", source=K20, gt=0, le=3600)
     node_leases: bool = param(
-        True, "nodes renew leases; false: they write their whole status instead", source="Kubernetes 1.14: gate NodeLease on"
+        True,
+        "nodes renew leases; false: they write their whole status instead",
+        source="Kubernetes 1.14: gate NodeLease on",
     )
     node_status_period_s: float = param(
-        10.0, "between a kubelet's looks at its node's object", source=K20 + ": nodeStatusUpdateFrequency", gt=0, le=86400
+        10.0,
+        "between a kubelet's looks at its node's object",
+        source=K20 + ": nodeStatusUpdateFrequency",
+        gt=0,
+        le=86400,
     )
     node_status_report_s: float = param(
         300.0,
@@ -125,6 +132,7 @@ class KubeletSpec(Spec):
         2.0, "grace period that a container has at least, whatever its hooks took", source=K20, ge=0, le=60
     )
     eviction: EvictionSpec = EvictionSpec()
+    static_pods: tuple[StaticPodSpec, ...] = param((), "pods that each kubelet runs from files of its own")
     kill_s: Dist = param(
         Lognormal(median=0.5, sigma=0.8, maximum=30.0),
         "time containers take to stop after SIGTERM; cut at the pod's grace period",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 from simpy.events import Event
 
 from sim.base.rand import Sampler, Streams
@@ -14,14 +13,15 @@ from sim.kubelet.node import Node
 from sim.kubelet.pod_workers import PodWorkers
 from sim.kubelet.runtimes import RuntimeSpec
 from sim.kubelet.spec import KubeletSpec
-from sim.state.objects import Quantities
+from sim.kubelet.static_pods import of_node
+from sim.nodes import ClusterNode
 from sim.state.pods import PodTable
 
 
 class Kubelets:
     """All kubelets. A node's state is made when its first pod arrives, so idle nodes cost nothing here.
 
-    names, cores, runtimes, allocatable: one a node. present_share: image -> share of the nodes that hold it at the start.
+    nodes, runtimes: one a node. present_share: image -> share of the nodes that hold it at the start.
     hollow_on: where the work of all of them is done; None: each on its own cores.
     """
 
@@ -29,10 +29,8 @@ class Kubelets:
         self,
         clock: Clock,
         spec: KubeletSpec,
-        names: Sequence[str],
-        cores: np.ndarray,
+        nodes: Sequence[ClusterNode],
         runtimes: Sequence[RuntimeSpec],
-        allocatable: Sequence[Quantities],
         pods: PodTable,
         streams: Streams,
         present_share: dict[str, float],
@@ -40,19 +38,17 @@ class Kubelets:
     ) -> None:
         self._clock = clock
         self._spec = spec
-        self._names = names
-        self._cores = cores
+        self._cluster_nodes = nodes
         self._runtimes = runtimes
-        self._allocatable = allocatable
         self._hollow_on = hollow_on
         self._pods = pods
         self._streams = streams
         self._samplers: dict[str, Sampler] = {}
-        phases = streams("kubelet.phases").random((2, len(names)))
+        phases = streams("kubelet.phases").random((2, len(nodes)))
         self._relist_phase_s = phases[0] * spec.relist_period_s
         self._status_phase_s = phases[1] * spec.status_period_s
         self._present = {
-            image: streams(f"images.present.{image}").random(len(names)) < share
+            image: streams(f"images.present.{image}").random(len(nodes)) < share
             for image, share in present_share.items()
             if share > 0
         }
@@ -79,8 +75,8 @@ class Kubelets:
             node = self.nodes[index] = Node(
                 self._clock,
                 index,
-                self._names[index],
-                float(self._cores[index]),
+                self._cluster_nodes[index].spec.name,
+                self._cluster_nodes[index].cores,
                 self._spec,
                 self._streams,
                 self._samplers,
@@ -88,7 +84,10 @@ class Kubelets:
                 float(self._status_phase_s[index]),
                 self._hollow_on,
                 self._runtimes[index],
-                dict(self._allocatable[index]),
+                dict(self._cluster_nodes[index].spec.allocatable),
             )
+            for static in of_node(self._cluster_nodes[index], self._spec.static_pods):
+                node.add_sandbox(node.runtime)
+                node.containers += static.containers
             node.images.update(image for image, held in self._present.items() if held[index])
         return node

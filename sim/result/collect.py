@@ -243,6 +243,8 @@ def _counters(cluster: Cluster) -> dict[str, int]:
         "image_bytes": int(cluster.images.source.sent_bytes),
         "image_pull_failures": cluster.images.failures,
         "images_removed": cluster.images.removed,
+        "container_restarts": int(columns["restarts"].sum()),
+        "evictions": cluster.kubelets.workers.eviction.evictions,
         **_node_counters(cluster),
         "creations_refused": cluster.pod_control.refused,
         "tls_handshakes": sum(api.connections.handshakes for api in cluster.apis),

@@ -20,7 +20,9 @@ GIB = 2**30
 def grower(name: str, requests_gib: float, gib_per_100_s: float) -> Container:
     course = ((0.0, 0.0), (100.0, gib_per_100_s * GIB))
     return Container(
-        name=name, requests=(("cpu", 100), ("memory", int(requests_gib * GIB))), behaviour=Behaviour(memory_bytes=course, stops_in_s=1.0)
+        name=name,
+        requests=(("cpu", 100), ("memory", int(requests_gib * GIB))),
+        behaviour=Behaviour(memory_bytes=course, stops_in_s=1.0),
     )
 
 
@@ -44,7 +46,9 @@ def test_a_growing_pod_is_put_out_at_the_first_look_after_memory_is_short():
 def test_the_condition_lasts_five_minutes_longer():
     cluster, node = one_pod(PodSpec(containers=(grower("leak", 1, 40),), restart_policy="Always"))
     heard: list[tuple[float, str, bool]] = []
-    cluster.kubelets.workers.eviction.on_condition.append(lambda _, name, holds: heard.append((cluster.clock.now, name, holds)))
+    cluster.kubelets.workers.eviction.on_condition.append(
+        lambda _, name, holds: heard.append((cluster.clock.now, name, holds))
+    )
     cluster.clock.run_until(600)
     (on_s, name, _), (off_s, _, holds) = heard
     assert name == "MemoryPressure"
@@ -55,7 +59,9 @@ def test_the_condition_lasts_five_minutes_longer():
 
 def test_replicas_that_are_evicted_are_replaced():
     """A service's pods leak: the controller replaces each that its node puts out; none is lost."""
-    cluster, _ = one_pod(PodSpec(containers=(grower("leak", 1, 20),), restart_policy="Always"), kind=AppKind.SERVICE, pods=3)
+    cluster, _ = one_pod(
+        PodSpec(containers=(grower("leak", 1, 20),), restart_policy="Always"), kind=AppKind.SERVICE, pods=3
+    )
     cluster.clock.run_until(200)
     phases = list(cluster.pods.ids["phase"])
     assert phases.count(Phase.FAILED) >= 1
@@ -155,3 +161,53 @@ def test_runtime_classes_and_pools():
     cpu = result.pods["cpu_millicores"].tolist()
     assert cpu == [100, 350]
     assert start_s[0] < 0.1 < 0.5 < start_s[1]
+
+
+STATIC = [{"name": "kube-proxy", "cpu": "200m", "memory": "128Mi", "containers": 2}]
+
+
+def test_static_pods_take_their_share_and_are_mirrored():
+    scenario = exact().replace({"images": {}, "kubelet.static_pods": STATIC, "nodes.pools.general.count": 3})
+    result = simulate(scenario, load_of((1.0, AppKind.POD, 1)), seed=1)
+    requests = result.requests
+    posted = requests[(requests.verb == "POST") & (requests.resource == "pods")]["count"].sum()
+    assert posted == 1 + 3  # the pod, and a mirror pod a node
+    assert set(result.nodes["allocatable_cpu"]) == {8000 - 200}
+    assert set(result.nodes["allocatable_pods"]) == {110 - 1}
+
+
+def test_a_static_pod_that_does_not_fit_is_found_before_the_run():
+    from sim.base.errors import InputError
+
+    scenario = exact().replace({"kubelet.static_pods": [{**STATIC[0], "cpu": "9"}]})
+    with pytest.raises(InputError, match=r"kube-proxy.*more cpu than the nodes of pool general"):
+        simulate(scenario, load_of((1.0, AppKind.POD, 1)), seed=1)
+
+
+def test_an_idle_node_costs_no_events():
+    """Ten times the nodes, the same pods: only the aggregated ticks differ, and those do not grow with the nodes."""
+    events = []
+    for count in (20, 200):
+        scenario = exact().replace({"images": {}, "nodes.pools.general.count": count, "horizon_s": 30})
+        events.append(simulate(scenario, load_of((1.0, AppKind.POD, 5)), seed=1).record.counters["events"])
+    assert events[1] - events[0] <= 40
+
+
+def test_a_plain_pod_with_its_image_starts_in_25_events():
+    """From the watch event to the status Running stored and heard of, requests to API server and etcd included: the events of a
+    run, less those of the same run whose kubelets do nothing."""
+    from sim.base.rand import Streams
+    from sim.simulate import Cluster
+
+    def nothing(node, pod):
+        yield from ()
+
+    events = []
+    for start in (None, nothing):
+        scenario = exact().replace({"images": {}, "nodes.pools.general.count": 50, "horizon_s": 60})
+        cluster = Cluster(scenario, load_of((1.0, AppKind.POD, 200)), Streams(1))
+        if start is not None:
+            cluster.kubelets.workers.start = start  # type: ignore[method-assign]
+        cluster.clock.run_until(60)
+        events.append(cluster.clock.events)
+    assert (events[0] - events[1]) / 200 <= 25
