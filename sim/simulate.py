@@ -792,6 +792,7 @@ class Cluster:
         return [
             *(machine.meter for machine in self.machines.values()),
             *(meter for api in self.apis for meter in api.flow_control.meters),
+            *self.admission.meters(self.apis),
             *self.remotes.meters(),
             *self.watch.meters,
             *(group.meter for group in self.etcd_groups.values()),

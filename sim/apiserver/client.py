@@ -67,7 +67,8 @@ class Client:
     def send(
         self, operation: Operation, namespace: str, new: NewPod | None = None, guard: Guard | None = None
     ) -> Generator[Event, Any, int]:
-        """Send at once (see `turn`), again after Retry-After while the answer is 429; ends with the last answer's code."""
+        """Send at once (see `turn`), again after Retry-After and another turn while the answer is 429; ends with the last
+        answer's code."""
         code = 429
         connection, clock = self._connection, self._clock
         if connection.streams >= connection.most or clock._now > connection.expires_s:
@@ -81,6 +82,7 @@ class Client:
                 break
             again_s = self._server.flow_control.retry_after_s(operation, self.user, namespace)
             yield self._clock.timeout(again_s)
+            yield from self.turn()
         connection.streams -= 1
         connection.expires_s = clock._now + connection.idle_s
         return code

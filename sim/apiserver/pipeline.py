@@ -77,7 +77,9 @@ class ApiServer:
             storage.objects, self.lists.from_cache, lambda resource: hub.watchers_of_all(resource, index)
         )
         put_quota = storage.of("resourcequotas").put
-        evaluator = QuotaEvaluator(clock, spec.admission.quota, cores, put_quota, spec.quota_cpu_s, admission.quotas)
+        evaluator = QuotaEvaluator(
+            clock, spec.admission.quota, cores, put_quota, spec.quota_cpu_s, admission.quotas, index
+        )
         self.admission = admission.of_server(evaluator)
         if index:  # names of meters are each taken once
             for meter in self.flow_control.meters:

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from sim.apiserver.admission.objects import ResourceQuotaObject
 from sim.apiserver.admission.resource_quota import Quota, QuotaEvaluator, Quotas, QuotaSpec, charges
-from sim.engine.clock import Clock
+from sim.engine.clock import Clock, Task
 from sim.engine.machine import Machine
 from sim.simulate import simulate
 from sim.state.objects import Container, PodSpec, quantities
@@ -184,7 +184,7 @@ class QuotaMachine(RuleBasedStateMachine):
         self.clock = Clock()
         self.servers = [Server(self.quotas, self.clock), Server(self.quotas, self.clock)]
         self.live: list[PodSpec] = []
-        self.under_way: list[tuple[PodSpec, object]] = []
+        self.under_way: list[tuple[int, Task]] = []
         self.controlled = controlled
         if controlled:
             self.quotas.on_end = lambda quota: self.clock.start(self.count(quota))
@@ -207,7 +207,7 @@ class QuotaMachine(RuleBasedStateMachine):
     @rule(server=st.integers(0, 1), cpu=st.integers(0, 3))
     def post(self, server: int, cpu: int) -> None:
         spec = pod(cpu=cpu * 100)
-        self.under_way.append((spec, self.clock.start(self.create(self.servers[server], spec))))
+        self.under_way.append((server, self.clock.start(self.create(self.servers[server], spec))))
 
     @rule(which=st.integers(0, 100))
     def end(self, which: int) -> None:
@@ -219,7 +219,15 @@ class QuotaMachine(RuleBasedStateMachine):
         """The server that serves it dies, for this request."""
         waiting = [task for _, task in self.under_way if task.callbacks is not None]
         if waiting:
-            waiting[which % len(waiting)]._generator.close()
+            waiting[which % len(waiting)].abandon()
+
+    @rule(server=st.integers(0, 1))
+    def die(self, server: int) -> None:
+        """A whole server dies and comes back: no request that it serves is answered."""
+        for at, task in self.under_way:
+            if at == server and task.callbacks is not None:
+                task.abandon()
+        self.servers[server].evaluator.lose()
 
     @rule(server=st.integers(0, 1), broken=st.booleans())
     def etcd(self, server: int, broken: bool) -> None:

@@ -16,6 +16,7 @@ from sim.apiserver.admission.resource_quota import Charge, QuotaEvaluator, Quota
 from sim.apiserver.admission.spec import AdmissionSpec
 from sim.apiserver.admission.webhooks import Webhooks, WebhookServer, in_order, matches
 from sim.apiserver.request import CREATE_POD, Operation
+from sim.engine.meter import Meter
 from sim.state.objects import Pairs, PodSpec
 from sim.workload import Load
 
@@ -112,6 +113,11 @@ class Admission:
         """What a pod of a template counts."""
         new = self._of_template[template]
         return new.charge if new is not None else ()
+
+    def meters(self, servers: Sequence[Any]) -> list[Meter]:
+        """Of the webhooks' servers, and of the API servers' evaluation of quotas where there are quotas."""
+        evaluators = [server.admission.evaluator for server in servers] if self.quotas.of else []
+        return [*self.webhooks.meters, *(evaluator.meter for evaluator in evaluators)]
 
     def of_server(self, evaluator: QuotaEvaluator) -> ServerAdmission:
         """Admission as one API server does it."""

@@ -231,10 +231,18 @@ class QuotaEvaluator:
     """Evaluates the charges of one API server.
 
     write: puts a quota's status into etcd; its event's value is etcd's error or empty. cpu_s: of one turn of a namespace.
+    server: its number, from 0.
     """
 
     def __init__(
-        self, clock: Clock, spec: QuotaSpec, cores: Cores, write: Callable[[], Event], cpu_s: float, quotas: Quotas
+        self,
+        clock: Clock,
+        spec: QuotaSpec,
+        cores: Cores,
+        write: Callable[[], Event],
+        cpu_s: float,
+        quotas: Quotas,
+        server: int = 0,
     ) -> None:
         self._clock = clock
         self._spec = spec
@@ -251,7 +259,9 @@ class QuotaEvaluator:
         self._oldest: deque[Waiter] = deque()
         self._armed = False
         self.conflicts = self.timeouts = self.updates = 0
-        self.meter = Meter(clock, "quota evaluation", "apiserver", spec.workers)
+        self.meter = Meter(
+            clock, f"quota evaluation {server + 1}" if server else "quota evaluation", "apiserver", spec.workers
+        )
 
     def evaluate(self, charge: Charge) -> Generator[Event, Any, int]:
         """Charge a new object; ends with 0, or with the code of the answer that refuses it."""
