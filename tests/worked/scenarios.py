@@ -44,7 +44,7 @@ EXACT = {
                 "service-account": {"key": "free", "decode_cpu_s": 0, "refuse_cpu_s": 0, "lookup_cpu_s": 0},
             },
         },
-        "authorization": {"methods": {"node": {"rule_cpu_s": 0}, "rbac": {"binding_cpu_s": 0, "rule_cpu_s": 0}}},
+        "authorization": {"methods": {"node": {"rule_cpu_s": 0}, "rbac": {"binding_cpu_s": 0, "subject_cpu_s": 0, "rule_cpu_s": 0}}},
     },
     "etcd": {
         "batch_cpu_s": 1 * MS,
