@@ -19,7 +19,7 @@ from sim.apiserver.request import CREATE_POD, GET_POD, PATCH_POD_STATUS, Operati
 from sim.base.rand import Streams
 from sim.scenario import Scenario
 from sim.simulate import Cluster
-from sim.state.objects import Container, PodSpec, pairs
+from sim.state.objects import Container, PodSpec, quantities
 from sim.workload import AppKind, Load
 
 FAMILY = "API server requests"
@@ -215,7 +215,7 @@ def load_of(setup: Setup) -> Load:
     template = PodSpec(
         namespace=NAMESPACE,
         scheduler_name="none",
-        containers=(Container(requests=pairs({"cpu": 10, "memory": 10 * 2**20})),),
+        containers=(Container(requests=quantities({"cpu": 10, "memory": 10 * 2**20})),),
     )
     one, zero = np.ones(1, np.int32), np.zeros(1, np.int32)
     return Load(
@@ -230,7 +230,7 @@ def load_of(setup: Setup) -> Load:
         app_parallelism=one,
         pod_duration_s=np.array([np.inf]),
         nodes_run=False,
-        quotas=((NAMESPACE, pairs({"pods": LARGE})),) if setup.quota else (),
+        quotas=((NAMESPACE, quantities({"pods": LARGE})),) if setup.quota else (),
     )
 
 

@@ -125,25 +125,23 @@ class Outage:
     """Two-sample Kolmogorov-Smirnov."""
 
 
-def compare_outages(truth: Truth, seed: int = 1, kills: int = KILLS) -> list[Outage]:
+def compare_outages(truth: Truth, seed: int = 1, trials: int = KILLS) -> list[Outage]:
     """etcd leader kills and scheduler kills, as far as the folder holds them."""
     from scipy.stats import ks_2samp
 
     etcd, fsync_s, _ = calibrated(truth.calibration)
     failover = truth.read("etcd.json").get("leader_failover") or {}
-    trials = next(
-        (value for name, value in failover.items() if name.startswith("set1") and isinstance(value, list)), []
-    )
+    kills = [trial for trials in failover.values() if isinstance(trials, list) for trial in trials]
     pairs = [
         (
             "etcd leader kill, to the first successful write",
-            [row["to_first_successful_write_s"] for row in trials],
-            lambda: etcd_outages_s(etcd, fsync_s, seed, kills),
+            [kill["to_first_successful_write_s"] for kill in kills],
+            lambda: etcd_outages_s(etcd, fsync_s, seed, trials),
         ),
         (
             "scheduler leader kill, to the next binding",
             [row["to_next_bind_s"] for row in truth.rows("scheduler_leader_election.json")],
-            lambda: scheduler_outages_s(LeaderElectionSpec(), seed, kills),
+            lambda: scheduler_outages_s(LeaderElectionSpec(), seed, trials),
         ),
     ]
     found = []

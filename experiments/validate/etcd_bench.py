@@ -64,6 +64,8 @@ class Setup:
     clients: int
     members: int
     value_bytes: int
+    everywhere: bool = False
+    """Clients are spread over the members; else all are connected to the leader."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,9 @@ def run(
     """Run one row: all members and the client process on one machine of `cores` cores, each member's log on `fsync_s`."""
     clock = Clock()
     machine = Machine(clock, "test bed", "etcd", cores)
-    spec = etcd_spec.model_copy(update={"machines": ("test-bed",) * setup.members, "messages": True})
+    endpoint = "all" if setup.everywhere else "leader"
+    machines = ("test-bed",) * setup.members
+    spec = etcd_spec.model_copy(update={"machines": machines, "messages": True, "endpoint": endpoint})
     streams = Streams(seed)
     etcd = Etcd(clock, spec, [machine] * setup.members, [fsync_s] * setup.members, streams)
     program = load.program(clock, machine, streams)
@@ -152,7 +156,9 @@ def recorded(truth: Truth) -> dict[Setup, list[dict[str, Any]]]:
     """The setups of a series with their repetitions."""
     found: dict[Setup, list[dict[str, Any]]] = {}
     for row in truth.rows(FILE):
-        found.setdefault(Setup(row["op"], row["clients"], row["members"], row["value_bytes"]), []).append(row)
+        everywhere = row.get("target") == "all" and row["members"] > 1
+        setup = Setup(row["op"], row["clients"], row["members"], row["value_bytes"], everywhere)
+        found.setdefault(setup, []).append(row)
     return found
 
 
@@ -170,7 +176,8 @@ def _row(setup: Setup, repetitions: list[dict[str, Any]], calibration: str) -> R
     floors = FLOORS.get((calibration, setup.members), {}) if put else {}
     return Row(
         FAMILY,
-        f"{setup.op} {setup.value_bytes} B, {setup.clients} clients, {setup.members} members",
+        f"{setup.op} {setup.value_bytes} B, {setup.clients} clients, {setup.members} members"
+        + (", all of them" if setup.everywhere else ""),
         setup,
         measured,
         calibrates=is_calibration_row(setup),

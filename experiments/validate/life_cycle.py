@@ -26,7 +26,7 @@ from sim.base.rand import Streams
 from sim.engine.clock import when
 from sim.engine.program import Program
 from sim.simulate import Cluster
-from sim.state.objects import Container, PodSpec, pairs
+from sim.state.objects import Container, PodSpec, quantities
 from sim.workload import AppKind, Load
 
 FAMILY = "pod life cycle"
@@ -169,17 +169,22 @@ def rows(truth: Truth) -> list[Row]:
 def _setup(row: dict[str, Any]) -> Setup:
     name = str(row.get("run") or row.get("label"))
     head = name.split("_")[0]
-    counts = row.get("counts") or {}
-    pods = int(row.get("pods") or row.get("replicas") or counts.get("running") or 0)
-    deployment = "deploy" in name or not row.get("rate")
+    rate = _number(row.get("rate"))
+    pods = next((int(count) for key in ("pods", "replicas") if (count := _number(row.get(key)))), 0)
+    pods = pods or int(_number((row.get("counts") or {}).get("running")))
     return Setup(
         pods,
-        0.0 if deployment else float(row["rate"]),
-        float(row.get("delete_rate") or 0),
+        0.0 if "deploy" in name else rate,
+        _number(row.get("delete_rate")),
         int(row.get("hollow_nodes", 50)),
         "q" in head,
         "fastsched" in name,
     )
+
+
+def _number(value: object) -> float:
+    """A recorded number; 0 for what is none."""
+    return float(value) if isinstance(value, int | float) else 0.0
 
 
 def _row(
@@ -196,7 +201,11 @@ def _row(
     unusable = ""
     if setup.rate >= 80:
         unusable = "the test bed itself saturates the machine: queueing order, not absolute times"
-    windows = [window for window in ("create", "delete") if max(_foreign_cores(row, window) for row in repetitions) > FOREIGN_CORES]
+    windows = [
+        window
+        for window in ("create", "delete")
+        if max(_foreign_cores(row, window) for row in repetitions) > FOREIGN_CORES
+    ]
     if len(windows) == 2:
         unusable = "a foreign process was busy in both windows"
     return Row(
@@ -215,7 +224,9 @@ def _row(
 
 def _foreign_cores(row: dict[str, Any], window: str) -> float:
     """Cores that other processes on the machine used in a window."""
-    return float(row.get(f"other_processes_on_machine_{window}_s", 0)) / float(row.get(f"cpu_{window}_window_s", 1) or 1)
+    return float(row.get(f"other_processes_on_machine_{window}_s", 0)) / float(
+        row.get(f"cpu_{window}_window_s", 1) or 1
+    )
 
 
 def _of_window(metric: str, window: str) -> bool:
@@ -260,7 +271,7 @@ def load_of(setup: Setup) -> Load:
     spec = PodSpec(
         namespace=NAMESPACE,
         termination_grace_s=30,
-        containers=(Container(requests=pairs({"cpu": 10, "memory": 10 * 2**20})),),
+        containers=(Container(requests=quantities({"cpu": 10, "memory": 10 * 2**20})),),
     )
     zero, all_pods = np.zeros(1, np.int32), np.full(1, setup.pods, np.int32)
     return Load(
@@ -274,7 +285,7 @@ def load_of(setup: Setup) -> Load:
         app_pods=all_pods,
         app_parallelism=all_pods,
         pod_duration_s=np.full(setup.pods, np.inf),
-        quotas=((NAMESPACE, pairs({"pods": 10**9})),) if setup.quota else (),
+        quotas=((NAMESPACE, quantities({"pods": 10**9})),) if setup.quota else (),
     )
 
 
@@ -330,7 +341,7 @@ class _Account:
         self.quota_updates = cluster.api.admission.evaluator.updates
         columns = cluster.requests.columns()
         kinds = cluster.requests.kinds()
-        counts = np.bincount(columns["kind"], weights=columns["count"], minlength=len(kinds)) if len(kinds) else []
+        counts = np.bincount(columns["kind"], weights=columns["count"], minlength=len(kinds))
         self.requests: dict[tuple[str, str], float] = {}
         for (operation, *_), count in zip(kinds, counts, strict=True):
             key = (operation.verb, operation.resource)

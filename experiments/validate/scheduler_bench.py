@@ -28,6 +28,7 @@ from sim.state.objects import (
     TopologySpreadConstraint,
     WeightedPodAffinityTerm,
     pairs,
+    quantities,
 )
 from sim.tenancy.script import Post, Step, Wait
 from sim.workload import AppKind, Load
@@ -140,7 +141,7 @@ def _figures(row: dict[str, Any], setup: Setup) -> dict[str, float]:
 BASE = PodSpec(
     namespace="sched",
     termination_grace_s=0,
-    containers=(Container(requests=pairs({"cpu": 100, "memory": 500 * 10**6})),),
+    containers=(Container(requests=quantities({"cpu": 100, "memory": 500 * 10**6})),),
 )
 """pod-default.yaml: 100 millicores and 500 M."""
 ZONE, HOSTNAME = "topology.kubernetes.io/zone", "kubernetes.io/hostname"
@@ -163,7 +164,7 @@ IN_ZONE = replace(
         node_required=(NodeSelectorTerm(match_expressions=(Requirement(ZONE, "In", ("zone1", "zone2")),)),)
     ),
 )
-LARGE = replace(BASE, containers=(Container(requests=pairs({"cpu": 9000, "memory": 500 * 10**6})),))
+LARGE = replace(BASE, containers=(Container(requests=quantities({"cpu": 9000, "memory": 500 * 10**6})),))
 
 
 def _spread(when: str) -> PodSpec:
@@ -303,9 +304,11 @@ def _make_one(cluster: Cluster, client_cpu_s: float) -> None:
     process = cluster.programs["kube-apiserver"]
     for client in cluster.clients:
         client.user = NOBODY
-    cluster.scheduler._machine = process
-    cluster.scheduler._client = InProcess(cluster.scheduler._client, process, client_cpu_s)
-    cluster.users._clients = [InProcess(client, process, client_cpu_s) for client in cluster.users._clients]
+    inside: Any = cluster.scheduler  # typed for a machine of its own and a client outside
+    inside._machine = process
+    inside._client = InProcess(inside._client, process, client_cpu_s)
+    users: Any = cluster.users
+    users._clients = [InProcess(client, process, client_cpu_s) for client in users._clients]
 
 
 def _used(cluster: Cluster) -> np.ndarray:

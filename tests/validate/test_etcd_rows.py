@@ -42,6 +42,8 @@ def test_calibrated_rows_are_met_and_cpu_is_predicted():
     ]
     assert len(means) == 6
     assert means.error_percent.abs().max() < 15
-    predicted = table[table.metric.isin(["etcd CPU an operation", "fsyncs a write"]) & table.row.str.contains("8 clients")]
+    predicted = table[
+        table.metric.isin(["etcd CPU an operation", "fsyncs a write"]) & table.row.str.contains("8 clients")
+    ]
     assert len(predicted) == 4
     assert predicted.error_percent.abs().max() < 25  # the floors of repetitions: 8 to 22 %

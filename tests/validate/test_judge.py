@@ -35,7 +35,11 @@ def test_verdicts(values, simulated, row, verdict):
 
 def test_figures_are_shown_in_their_units():
     line = _verdict([0.090, 0.110], 0.120)
-    assert (line["measured"], line["simulated"], line["floor_percent"]) == (pytest.approx(100), pytest.approx(120), 20.0)
+    assert (line["measured"], line["simulated"], line["floor_percent"]) == (
+        pytest.approx(100),
+        pytest.approx(120),
+        20.0,
+    )
     assert line["error_percent"] == pytest.approx(20.0)
 
 
