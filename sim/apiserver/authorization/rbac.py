@@ -10,7 +10,7 @@ from sim.apiserver.authorization.attributes import Attributes
 from sim.apiserver.authorization.bootstrap import bootstrap_policy
 from sim.apiserver.authorization.catalog import AUTHORIZERS, Authorizer, AuthorizerSpec, Bench, Opinion
 from sim.apiserver.authorization.manifests import missing_roles, read_policy
-from sim.apiserver.authorization.policy import Binding, Policy, Rule
+from sim.apiserver.authorization.policy import Binding, BindingIndex, Policy, Rule
 from sim.base.errors import Problems, near_miss
 from sim.base.spec import param
 
@@ -36,6 +36,8 @@ class Rbac(Authorizer):
         rule_cpu_s: float,
     ) -> None:
         self._policy = policy
+        self._cluster = BindingIndex(policy.cluster_bindings.values())
+        self._namespaces = {name: BindingIndex(bindings.values()) for name, bindings in policy.bindings.items()}
         self._owners = owners
         self._tenant_role = policy.cluster_roles.get(tenant_role)
         self._strangers = strangers
@@ -57,9 +59,10 @@ class Rbac(Authorizer):
         """
         listed = 0
         walked = looked = 0.0
-        for number, (bindings, count) in enumerate(self._policy.bindings_in(asked.namespace)):
-            applying = [self._look(binding, asked) for binding in bindings if binding.applies_to(asked.user)]
-            if number:
+        for index in (self._cluster, *([self._namespaces.get(asked.namespace, NONE)] if asked.namespace else [])):
+            applying = [self._look(binding, asked) for binding in index.of(asked.user)]
+            count = index.count
+            if index is not self._cluster:
                 count += self._namespaced_strangers
                 if self._tenant_role is not None and asked.namespace in self._owners:
                     count += 1
@@ -80,6 +83,9 @@ class Rbac(Authorizer):
     def _look(self, binding: Binding, asked: Attributes) -> tuple[bool, int]:
         role = self._policy.role_of(binding)
         return (False, 0) if role is None else _first_allowing(role.rules, asked)
+
+
+NONE = BindingIndex(())
 
 
 def _first_allowing(rules: Iterable[Rule], asked: Attributes) -> tuple[bool, int]:
