@@ -229,6 +229,8 @@ class Cluster:
         users = [self._client(tenant) for tenant in load.tenants]
         self.users = Users(clock, load, pods, users, self.pod_control, self.controllers)
         self.control_network = ControlNetwork(self)
+        if self.fabric is not None:
+            self.control_network.traffic.stream(self.images.source.link_load)
         self.sampler = MeterSampler(clock, scenario.sample_period_s, self._meters(), self._levels())
         kubelet = scenario.kubelet
         if load.nodes_run and kubelet.node_leases:

@@ -27,8 +27,20 @@ ANNOUNCE, ANSWER, ARRIVE, DONE = 0, 1, 2, 3
 # Columns of `members` (int32): what a member is, and how it stands.
 HOST, SWARM, LEFT, COUNT, ORIGIN, GONE, FIRST, REFUSALS = range(8)
 # Columns of `hosts` (float64): token buckets in virtual time, interfaces, their rates; blobs that the host downloads now; when its
-# announcer ticks.
-EGRESS_S, INGRESS_S, SENT_UNTIL_S, RECEIVED_UNTIL_S, EGRESS_RATE, INGRESS_RATE, NIC_RATE, UNDER_WAY, PHASE_S = range(9)
+# announcer ticks; bytes that it has sent and received.
+(
+    EGRESS_S,
+    INGRESS_S,
+    SENT_UNTIL_S,
+    RECEIVED_UNTIL_S,
+    EGRESS_RATE,
+    INGRESS_RATE,
+    NIC_RATE,
+    UNDER_WAY,
+    PHASE_S,
+    SENT,
+    RECEIVED,
+) = range(11)
 # Columns of `swarms` (float64).
 PIECES, PIECE_BYTES, TRACKER, MEMBERS = 0, 1, 2, 3
 # Entries of `totals` (float64).
@@ -342,6 +354,8 @@ def advance(
             at = members[m, FIRST] + piece
             bytes_ = swarms[swarm, PIECE_BYTES]
             totals[SENT_BYTES] += bytes_
+            hosts[members[s, HOST], SENT] += bytes_
+            hosts[members[m, HOST], RECEIVED] += bytes_
             if members[s, ORIGIN]:
                 totals[FROM_ORIGINS_BYTES] += bytes_
             asked[at] -= 1
@@ -394,7 +408,7 @@ class PieceExchange:
     def __init__(self, rules: Rules, egress: np.ndarray, ingress: np.ndarray, nic: np.ndarray, seed: int) -> None:
         self.rules = rules
         self._numbers = rules.numbers()
-        self._hosts = np.zeros((len(nic), 9))
+        self._hosts = np.zeros((len(nic), 11))
         self._hosts[:, :4] = -rules.burst_s
         self.set_rates(egress, ingress, nic)
         self._random = np.array([seed | 1], np.uint64)
@@ -428,6 +442,15 @@ class PieceExchange:
     def sent_bytes(self) -> float:
         """Bytes that have arrived."""
         return float(self._totals[SENT_BYTES])
+
+    def under_way(self) -> np.ndarray:
+        """Blobs that each host downloads now, float64 a host."""
+        return self._hosts[:, UNDER_WAY]
+
+    @property
+    def host_bytes(self) -> np.ndarray:
+        """Bytes that each host has sent and received, float64[2, hosts], a copy."""
+        return self._hosts[:, [SENT, RECEIVED]].T.copy()
 
     @property
     def from_origins_bytes(self) -> float:

@@ -57,6 +57,7 @@ class ControlTraffic:
         self._places = dict(places)
         self._fabric = fabric
         self._counters: list[Callable[[], Iterable[tuple[Way, float]]]] = []
+        self._streams: list[Callable[[], np.ndarray]] = []
         self._listeners: list[tuple[Way, Callable[[float], None]]] = []
         self._told_s: list[float] = []
         self._links: dict[Way, tuple[np.ndarray, np.ndarray, float]] = {}
@@ -73,6 +74,17 @@ class ControlTraffic:
     def count(self, read: Callable[[], Iterable[tuple[Way, float]]]) -> None:
         """`read` returns bytes by way since its last call; what stays inside one machine uses no link."""
         self._counters.append(read)
+
+    def stream(self, read: Callable[[], np.ndarray]) -> None:
+        """`read` returns the present bytes/s on each link of something steady that is no flow (calls between pods)."""
+        self._streams.append(read)
+
+    def link_load(self) -> np.ndarray:
+        """Share of each link in use by all, at most `FULLEST`; float64 a link."""
+        load = self._background
+        if self._fabric is not None:
+            load = load + self._fabric.load[: len(load)]
+        return np.minimum(load / self._full, FULLEST)
 
     def listen(self, way: Way, tell: Callable[[float], None]) -> None:
         """`tell(one_way_s)` is called now and whenever the latency of `way` has changed by a hundredth or more; 0: not worth an event."""
@@ -135,6 +147,8 @@ class ControlTraffic:
             self.sent_bytes += size_bytes
             if way.source in sent:
                 sent[way.source] += size_bytes
+        for steady in self._streams:
+            load += steady()
         for name, size_bytes in sent.items():
             self.meters[name].in_use_s += size_bytes
         changed = np.flatnonzero(np.abs(load - self._background) > 0.001 * self._full)

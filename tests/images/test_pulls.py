@@ -84,17 +84,17 @@ def test_what_memory_cannot_hold_back_waits_for_the_disk() -> None:
 
 
 def test_back_off_doubles_until_the_image_is_there() -> None:
-    """Pushed at 100 s. Each look fails 50 ms after it began; the kubelet looks again 10 s after it was told, and pulls only where the
-    back-off (10, 20, 40 s) is over. With f the first failure: pulls begin at f + 10, f + 30.05, f + 70.1, and the next after
-    80 s, at f + 150.15, which finds it.
+    """Pushed at 100 s. A pull fails 50 ms after it began; the kubelet looks again 10.01 s after it was told, and pulls only where the
+    back-off (10, 20, 40, 80 s) is over, so at every 1st, 2nd, 4th, 8th look. With f the first failure: f + 10.01 begins, f + 10.06
+    fails; f + 30.08, f + 30.13; f + 70.17, f + 70.22; f + 150.30 finds it.
     """
     scenario = exact(
-        images={"app": {"size_bytes": 50_000_000, "pushed_at_s": 100}}, kubelet__resync_s=10, horizon_s=200
+        images={"app": {"size_bytes": 50_000_000, "pushed_at_s": 100}}, kubelet__resync_s=10.01, horizon_s=200
     )
     result = simulate(scenario, load_of((1.0, AppKind.POD, 1)), seed=1)
     assert result.record.counters["image_pull_failures"] == 4
     failed_s = result.pods["pull_started_s"][0] + 50 * MS
-    assert result.pods["pull_ready_s"][0] == pytest.approx(failed_s + 150.15 + (50 + 500 + 50) * MS)
+    assert result.pods["pull_ready_s"][0] == pytest.approx(failed_s + 150.30 + (50 + 500 + 50) * MS)
 
 
 def test_a_pod_says_why_it_waits() -> None:
@@ -242,3 +242,28 @@ registry: {type: harber}
     assert "images.b.layers[0].size_bytes: 11 is not the size of the same layer at images.a.layers[0] (10)" in told
     assert "images.d.base: 'aa' is no image of the scenario; did you mean 'a'?" in told or "images.d.base: 'aa'" in told
     assert "images.e.size_bytes: 5 is less than its layers together (6)" in told
+
+
+def test_peers_and_flows_share_interfaces() -> None:
+    """Twenty nodes in racks of five get 50 MB through peers; what peers send is on the links, and racks' uplinks hold them back."""
+    sets = {"nodes__pools__general__count": 20, "registry": "kraken", "horizon_s": 300, "sample_period_s": 1}
+    load = load_of((1.0, AppKind.POD, 20), cpu_millicores=8000)
+    flat = simulate(exact(**sets), load, seed=1)
+    racks = {"topology": "leaf-spine", "rack_nodes": 5, "spines": 2, "oversubscription": 20}
+    narrow = simulate(exact(**sets, network__underlay=racks), load, seed=1)
+    assert (narrow.pods["phase"] == "Running").all()
+    assert pull_s(narrow).mean() > 1.5 * pull_s(flat).mean()
+
+
+def test_what_peers_send_is_missing_to_others() -> None:
+    load = load_of((1.0, AppKind.POD, 20), cpu_millicores=8000)
+    cluster = Cluster(exact(nodes__pools__general__count=20, registry="kraken"), load, Streams(1))
+    cluster.clock.run_until(1.5)
+    source = cluster.images.source
+    source.link_load()
+    cluster.clock.run_until(1.9)
+    on_links = source.link_load()
+    hosts = len(on_links) // 2
+    assert on_links[0 : 2 * hosts : 2].sum() == pytest.approx(on_links[1 : 2 * hosts : 2].sum())
+    assert on_links.sum() > 0
+    assert (on_links <= 1.3 * cluster.fabric.underlay.capacity).all()

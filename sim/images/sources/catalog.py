@@ -6,6 +6,7 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from simpy.events import Event
 
 from sim.base.errors import Problems
@@ -56,6 +57,7 @@ class ImageSource:
         self.clock = site.clock
         self.spec = spec
         self.images = site.images
+        self.fabric = site.fabric
         self.sent_bytes = 0.0
         self.meters: list[Meter] = []
         """Interfaces, disks and cores that a result should show."""
@@ -78,6 +80,12 @@ class ImageSource:
     def fetch(self, node: Node, layer: Layer, size_bytes: float) -> Process:
         """Bring `size_bytes` of a layer to the node; ends with their last byte."""
         raise NotImplementedError
+
+    def link_load(self) -> np.ndarray:
+        """Bytes/s on each link of the underlay since the last call, of what it sends that is no flow of the fabric. Only where
+        there is a fabric."""
+        assert self.fabric is not None
+        return np.zeros(len(self.fabric.underlay.capacity))
 
     def node_lost(self, node: int) -> None:
         """The node's machine or its network is gone: it serves nobody any more."""

@@ -19,6 +19,7 @@ from sim.images.sources.catalog import ImageSource, Process, Site, SourceSpec
 if TYPE_CHECKING:
     from sim.images.piece_exchange import Rules
     from sim.kubelet.node import Node
+    from sim.network.topology import Underlay
 
 SLICE_S = 0.02
 """Peers advance together by so much; who begins to download in between is heard at the end of the slice."""
@@ -69,7 +70,6 @@ class _Peers(ImageSource):
         super().__init__(site, spec)
         self._peers = spec
         self._nodes = site.nodes
-        self._fabric = site.fabric
         hosts = site.nodes + spec.origins
         self._nic = np.full(hosts, float(site.nic_bytes_per_s))
         self._nic[site.nodes :] = spec.origin_bytes_per_s
@@ -87,6 +87,9 @@ class _Peers(ImageSource):
         """Of each node: its member of each swarm."""
         self._broken: dict[int, list[tuple[int, Event]]] = {}
         """Of each node that is away: the downloads that this broke off."""
+        self._own = np.zeros(0 if self.fabric is None else len(self.fabric.underlay.capacity))
+        """What the peers were last said to put on each link."""
+        self._read_s, self._read_bytes = 0.0, np.zeros((2, hosts))
         self._running = False
         self._ahead_s = 0.0
         """The exchange has been advanced to here."""
@@ -155,13 +158,47 @@ class _Peers(ImageSource):
         self._running = False
 
     def _share_interfaces(self) -> None:
-        """Peers have what other transfers leave of a host's interface."""
-        if self._fabric is None:
+        """Peers have what flows and other steady loads leave of each host's interface and of its rack's uplinks."""
+        if self.fabric is None:
             return
-        capacity, load = self._fabric.link_loads()
-        free = np.maximum(capacity - load, LEAST_SHARE * capacity)[: 2 * len(self._nic)]
-        out, into = free[::2], free[1::2]
+        underlay = self.fabric.underlay
+        capacity, load = self.fabric.link_loads()
+        free = np.maximum(capacity + self._own - load, LEAST_SHARE * underlay.capacity)
+        hosts = np.arange(len(self._nic))
+        out, into = free[2 * hosts], free[2 * hosts + 1]
+        if underlay.spec.topology != "flat":
+            rack = hosts // underlay.spec.rack_nodes
+            trunks = free[2 * underlay.hosts :][: 2 * underlay.racks * underlay.spec.spines]
+            trunks = trunks.reshape(underlay.racks, underlay.spec.spines, 2).sum(axis=1)
+            busy = np.maximum(1, np.bincount(rack, self.exchange.under_way() > 0, underlay.racks))
+            each = trunks / (busy * np.maximum(self._leaving(underlay), 1e-9))[:, None]
+            out, into = np.minimum(out, each[rack, 0]), np.minimum(into, each[rack, 1])
         self.exchange.set_rates(np.minimum(self._egress, out), np.minimum(self._ingress, into), self._nic)
+
+    def _leaving(self, underlay: Underlay) -> np.ndarray:
+        """Share of what the hosts of each rack send that leaves it: peers are taken to be anywhere. float64 a rack."""
+        inside = np.bincount(np.arange(len(self._nic)) // underlay.spec.rack_nodes, minlength=underlay.racks)
+        return 1 - (inside - 1) / max(1, len(self._nic) - 1)
+
+    def link_load(self) -> np.ndarray:
+        load = super().link_load()
+        now_s, sent = self.clock.now, self.exchange.host_bytes
+        since_s = max(now_s - self._read_s, SLICE_S)
+        out, into = (sent - self._read_bytes) / since_s
+        self._read_s, self._read_bytes = now_s, sent
+        assert self.fabric is not None
+        underlay = self.fabric.underlay
+        hosts = np.arange(len(self._nic))
+        load[2 * hosts], load[2 * hosts + 1] = out, into
+        if underlay.spec.topology != "flat":
+            rack, leaving = hosts // underlay.spec.rack_nodes, self._leaving(underlay)
+            spines = underlay.spec.spines
+            for way, rate in enumerate((out, into)):
+                trunks = np.bincount(rack, rate, underlay.racks) * leaving / spines
+                first = 2 * underlay.hosts + way
+                load[first : first + 2 * underlay.racks * spines : 2] = np.repeat(trunks, spines)
+        self._own = load
+        return load
 
 
 def _end(done: Event, _: Alarm) -> None:
