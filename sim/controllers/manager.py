@@ -7,6 +7,7 @@ everything before it begins, so it comes to know the same, and its queues begin 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from math import isnan
 from typing import Any, Protocol
 
 from simpy.events import Event
@@ -245,6 +246,18 @@ class ControllerManager:
     def meters(self) -> list[Meter]:
         """How busy the workers of each controller are."""
         return [queue.meter for queue in self.queues]
+
+    def counters(self) -> dict[str, int]:
+        """What was done, for the result; only what this run had occasion for."""
+        counted = {
+            "rollouts": len(self.deployments.rollouts),
+            "rollouts_ended": sum(not isnan(rollout.ended_s) for rollout in self.deployments.rollouts),
+            "rollouts_stalled": sum(rollout.stalled for rollout in self.deployments.rollouts),
+            "ended_pods_collected": self.pod_gc.deleted,
+            "pods_evicted": self.node_lifecycle.evicted if self.node_lifecycle is not None else 0,
+            "endpoint_slice_writes": self.endpoints.writes if self.endpoints is not None else 0,
+        }
+        return {name: count for name, count in counted.items() if count}
 
     def watch_nodes(self, node_lifecycle: NodeLifecycle, spec_of: Callable[[int], NodeSpec]) -> None:
         """Nodes of this run come and go. spec_of: a node's object as it stands."""

@@ -247,6 +247,7 @@ def _counters(cluster: Cluster) -> dict[str, int]:
         "evictions": cluster.kubelets.workers.eviction.evictions,
         **_node_counters(cluster),
         "creations_refused": cluster.pod_control.refused,
+        **cluster.controllers.counters(),
         "tls_handshakes": sum(api.connections.handshakes for api in cluster.apis),
         "quota_updates": sum(api.admission.evaluator.updates for api in cluster.apis),
         "quota_conflicts": sum(api.admission.evaluator.conflicts for api in cluster.apis),
