@@ -310,11 +310,11 @@ class Cluster:
         self.reflectors = Reflectors(clock, spec, self.watch, self._server_of, draw)
         self.node_events = Aggregate(clock, self.node_link, "system:node")
 
-    def _link(self, user: str) -> ApiServer | Link | NodeLinks:
+    def _link(self, user: Identity | str) -> ApiServer | Link | NodeLinks:
         """What a client's requests go to."""
         if self.servers is None:
             return self.api
-        return self.node_link if user == ANY_NODE else self.servers.link(user)
+        return self.node_link if user == ANY_NODE else self.servers.link(str(user))
 
     def _server_of(self, watch: Watch) -> int:
         """The API server that a watch's client is connected to; -1 when none runs."""

@@ -100,11 +100,6 @@ class WatchHub:
             for cache in topic.caches:
                 cache.latency_s = self._spec.watch_latency_s + one_way_s
 
-    def watchers(self, resource: str) -> int:
-        """How many watch a resource."""
-        topic = self._topics.get(resource)
-        return 0 if topic is None else round(sum(watch.count for cache in topic.caches for watch in cache.watches))
-
     def watch(
         self,
         resource: str,

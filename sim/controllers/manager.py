@@ -202,14 +202,14 @@ class ControllerManager:
             }
             if kind is AppKind.JOB:
                 on["started"] = self.jobs.started
-            watch.watch(RESOURCES[kind], NAME, on)
+            watch.watch(RESOURCES[kind], NAME, on, client=lister)
         on = {
             "created": self.replicasets.set_changed,
             "changed": self.replicasets.set_changed,
             "status": self.deployments.set_status,
             "deleted": self.replicasets.set_deleted,
         }
-        watch.watch("replicasets", NAME, on)
+        watch.watch("replicasets", NAME, on, client=lister)
         self.endpoints: EndpointSliceController | None = None
         """None where no Deployment has a Service."""
         if spec.endpoints.services:
@@ -222,8 +222,8 @@ class ControllerManager:
                 watch.publish,
             )
             watch.watch("endpointslices", "kube-proxy", {}, count=max(1, present))
-            watch.watch("endpointslices", NAME, {})
-            watch.watch("endpoints", NAME, {})
+            watch.watch("endpointslices", NAME, {}, client=lister)
+            watch.watch("endpoints", NAME, {}, client=lister)
         self._lister = lister
         if not leads:
             for queue in self.queues:
