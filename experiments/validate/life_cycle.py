@@ -93,6 +93,7 @@ PROCESSES = {
 
 METRICS: dict[str, Metric] = {
     **{name: metric for stage in STAGES for name, metric in latency_metrics(stage).items()},
+    "scheduling algorithm mean": Metric("ms", 1e3, MIDDLE),
     "all running after": Metric("s", 1.0, MIDDLE),
     "all gone after": Metric("s", 1.0, MIDDLE),
     **{f"{kind} a pod, creating": Metric("", 1.0, EXACT) for kind in CREATION},
@@ -132,6 +133,7 @@ def _floors(calibration: str, rate: float) -> Floors:
     for process in PROCESSES.values():
         found[f"{process} CPU a pod, creating"] = 76 if process == "controller manager" else cpu
         found[f"{process} CPU a pod, deleting"] = 10 if rate <= 10 else 8 if rate <= 30 else 17
+    found["scheduling algorithm mean"] = 23 if second else 52
     for kind in CREATION:
         found[f"{kind} a pod, creating"] = 0.2 if second else 4.0
     return found
@@ -244,6 +246,9 @@ def _figures(row: dict[str, Any], setup: Setup, idle: dict[str, Any] | None) -> 
     for stage in STAGES:
         if row["stages_s"].get(stage, {}).get("n"):
             found.update(latencies(row["stages_s"][stage], stage))
+    scheduler = (row.get("metrics_create_window") or {}).get("scheduler") or {}
+    if algorithm := (scheduler.get("scheduler_scheduling_algorithm_duration_seconds") or {}).get("mean_s"):
+        found["scheduling algorithm mean"] = float(algorithm)
     for name, field in (("all running after", "all_running_s"), ("all gone after", "all_gone_s")):
         if row.get(field):
             found[name] = float(row[field])
@@ -457,6 +462,9 @@ def replay(setup: Setup, calibration: str, seconds: float, seed: int) -> Outcome
         found["all gone after"] = float(watcher.seen_s["gone"].max()) - begun_s
         clock.run_until(clock._now + SETTLE_S)
         found |= _phase(idle, created, _Account(bed.cluster), setup, "deleting", DELETION)
+    times = bed.cluster.pods.times
+    cycle_s = np.frombuffer(times["scheduled_s"], np.float64) - np.frombuffer(times["popped_s"], np.float64)
+    found["scheduling algorithm mean"] = float(np.nanmean(cycle_s))
     samples = _stages(bed)
     for stage, sample in samples.items():
         found |= latencies_of(sample, stage)
