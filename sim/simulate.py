@@ -817,6 +817,7 @@ class Cluster:
             "pods_starting": in_phase(Phase.SCHEDULED),
             "pods_running": in_phase(Phase.RUNNING),
             "unschedulable_waiting": lambda: float(self.queue.lengths["unschedulable"]),
+            **self.apis[0].flow_control.limits(),
             **({"faults_active": lambda: float(self.faults.active)} if self.scenario.faults else {}),
             **({"nodes_ready": self.park.level_ready} if self.park is not None else {}),
         }

@@ -93,6 +93,8 @@ def _series_column(name: str) -> Column:
         )
     if name.endswith("_queue"):
         return Column(name, "count", f"{subject.removesuffix(' queue')}: mean number that waited over the period")
+    if name.endswith("_seats_limit"):
+        return Column(name, "seats", f"{subject} of the first API server at the end of the period")
     return Column(name, "nodes" if name.startswith("nodes_") else "pods", f"{subject} at the end of the period")
 
 

@@ -41,6 +41,10 @@ class FlowControl:
     meters: list[Meter]
     """One for each kind of seats."""
 
+    def limits(self) -> dict[str, Callable[[], float]]:
+        """Limits that change during a run, by the names of their time series."""
+        return {}
+
     def enter(self, operation: Operation, user: Identity, namespace: str) -> Request:
         """A request arrives."""
         raise NotImplementedError

@@ -395,6 +395,12 @@ class PriorityAndFairness(FlowControl):
                 return level.enter(self._weigh(operation, level), hands[turn])
         return level.enter(Request(level), hands[turn])
 
+    def limits(self) -> dict[str, Callable[[], float]]:
+        if not self._weighs:
+            return {}
+        limited = [level for level in self.levels.values() if not level.config.exempt]
+        return {f"{level.name}_seats_limit": lambda level=level: float(level.limit) for level in limited}  # type: ignore[misc]
+
     def enter_many(self, operation: Operation, user: Identity, count: int, abreast: int) -> tuple[list[Request], int]:
         """Where no seat is free one waits its turn for all; those that go on serve all, if it takes longer."""
         level = self.flow_of(operation, user, "").level
