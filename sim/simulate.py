@@ -66,6 +66,7 @@ from sim.images.service import ImageService
 from sim.images.sources import Site
 from sim.images.use import ImageUse
 from sim.invariants import check_invariants
+from sim.kubelet.node_conditions import NodeConditions
 from sim.kubelet.node_status import TICK_S, report_nodes
 from sim.kubelet.plan import plan_of
 from sim.kubelet.pod_workers import PodWorkers
@@ -87,8 +88,9 @@ from sim.result.result import Result
 from sim.scenario import Scenario
 from sim.scheduler.core import Core
 from sim.scheduler.loop import Scheduler
+from sim.scheduler.queueing_hints import node_updated
 from sim.scheduler.settings import queue_of, scheduler_settings
-from sim.state.objects import Owner, PodSpec, pairs, quantities
+from sim.state.objects import Owner, PodSpec, Taint, pairs, quantities
 from sim.state.pods import Phase, PodTable
 from sim.tenancy.spec import Tenant
 from sim.tenancy.users import Users
@@ -223,6 +225,7 @@ class Cluster:
         self._wire_kubelets(streams)
         self._wire_scheduler(streams)
         self._wire_node_lifecycle(streams)
+        self._wire_node_conditions()
         self._wire_watches()
         self._watch_of_others()
         self._wire_faults(streams)
@@ -576,6 +579,28 @@ class Cluster:
         """Another program of a tenant, and the namespace that it is at home in."""
         namespace = next((name for name, user in self.owners.items() if user == tenant), "")
         return self._client(tenant), namespace
+
+    def _wire_node_conditions(self) -> None:
+        """A node short of memory or disk is tainted; its clients are made when the first one is."""
+        conditions: list[NodeConditions] = []
+
+        def set_taints(node: int, taints: tuple[Taint, ...]) -> None:
+            if self.park is not None:
+                self.park.press(node, taints)
+                return
+            old, own = self.core.nodes.specs[node], self.nodes[node].spec
+            new = replace(own, taints=(*own.taints, *taints))
+            self.core.update_node(node, new)
+            for event in node_updated(old, new):
+                self.scheduler.moved(event)
+
+        def changed(node: int, condition: str, holds: bool) -> None:
+            if not conditions:
+                controller = self._client("system:serviceaccount:kube-system:node-controller")
+                conditions.append(NodeConditions(self.clock, self._client(ANY_NODE), controller, set_taints))
+            conditions[0].changed(node, condition, holds)
+
+        self.kubelets.workers.eviction.on_condition.append(changed)
 
     def _wire_faults(self, streams: Streams) -> None:
         struck = Struck(

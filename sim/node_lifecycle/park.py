@@ -72,6 +72,7 @@ class NodePark:
         self.removed_s = np.full(len(nodes), np.nan)
         """When its object was removed."""
         self._taints: dict[int, tuple[Taint, ...]] = {}
+        self._pressed: dict[int, tuple[Taint, ...]] = {}
         self._away: dict[int, Event] = {}
         """Nodes without a way to the API server; fires when they have one again."""
         self._held: dict[int, list[tuple[Handler, int]]] = {}
@@ -104,7 +105,7 @@ class NodePark:
     def spec(self, node: int) -> NodeSpec:
         """The node's object as it stands: with its taints and its cordon."""
         spec = self.nodes[node].spec
-        more = self._taints.get(node, ())
+        more = (*self._taints.get(node, ()), *self._pressed.get(node, ()))
         if not more and not self.cordoned[node]:
             return spec
         return replace(
@@ -125,6 +126,7 @@ class NodePark:
         self.removed_s[node] = self._clock.now
         self.cordoned[node] = False
         self._taints.pop(node, None)
+        self._pressed.pop(node, None)
         self._watch.publish("nodes", "removed", node)
 
     def cordon(self, node: int, cordoned: bool = True) -> None:
@@ -135,6 +137,11 @@ class NodePark:
     def taint(self, node: int, taints: tuple[Taint, ...]) -> None:
         """The taints that controllers put on a node, besides those of its pool; replaces the earlier ones."""
         self._taints[node] = taints
+        self._watch.publish("nodes", "updated", node)
+
+    def press(self, node: int, taints: tuple[Taint, ...]) -> None:
+        """The taints of a node that is short of memory or disk; replaces the earlier ones."""
+        self._pressed[node] = taints
         self._watch.publish("nodes", "updated", node)
 
     def _scheduler_hears_added(self, node: int) -> None:

@@ -211,3 +211,19 @@ def test_a_plain_pod_with_its_image_starts_in_25_events():
         cluster.clock.run_until(60)
         events.append(cluster.clock.events)
     assert (events[0] - events[1]) / 200 <= 25
+
+
+def test_a_node_short_of_memory_is_tainted_until_it_recovers():
+    """The kubelet reports its condition, a controller taints the node: the scheduler sends nobody there who does not tolerate it."""
+    cluster, _ = one_pod(PodSpec(containers=(grower("leak", 1, 40),), restart_policy="Always"))
+    tainted: list[tuple[float, bool]] = []
+    while cluster.clock.now < 600:
+        cluster.clock.run_until(cluster.clock.now + 1)
+        taints = [taint.key for taint in cluster.core.nodes.specs[0].taints]
+        if bool(taints) != (tainted[-1][1] if tainted else False):
+            tainted.append((cluster.clock.now, bool(taints)))
+            assert taints in ([], ["node.kubernetes.io/memory-pressure"])
+    (on_s, _), (off_s, _) = tainted
+    evicted_s = cluster.pods.times["gone_s"][0]
+    assert abs(on_s - evicted_s) < 2
+    assert 300 < off_s - on_s < 325
