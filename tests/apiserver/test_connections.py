@@ -9,6 +9,7 @@ from sim.apiserver.connections import Connections, ConnectionsSpec
 from sim.apiserver.identity import ANY_NODE, identity, service_account
 from sim.apiserver.pki import PkiSpec
 from sim.apiserver.request import GET_POD
+from sim.base.errors import InputError
 from sim.base.rand import Streams
 from sim.engine.clock import Clock
 from sim.engine.machine import Machine
@@ -157,6 +158,29 @@ def test_who_is_refused_tries_again():
     clock.start(connection.dial())
     clock.run_until(float("inf"))
     assert clock.now == pytest.approx(4 + (9.7 + 25.2) * MS)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"pki.server_key": "rsa-1024"}, "apiserver.pki.server_key: 'rsa-1024' is no kind of key; did you mean 'rsa-"),
+        ({"pki.keys": {"mine": {"sign_cpu_s": 1}}}, "lacks the field 'verify_cpu_s'"),
+        ({"connections.tls": "1.1"}, "must be one of 1.2, 1.3"),
+        ({"connections.max_streams": 0}, "must be at least 1"),
+    ],
+)
+def test_bad_input_is_found_before_the_run(values, expected):
+    with pytest.raises(InputError) as error:
+        Scenario.load("quick").replace({f"apiserver.{path}": value for path, value in values.items()})
+    assert expected in str(error.value)
+
+
+def test_the_three_floods_of_reads_are_served():
+    for requests, verb in (("list", "LIST"), ("list-cached", "LIST"), ("get", "GET")):
+        fault = {"type": "request-flood", "at_s": [5.0], "for_s": 2.0, "rate_per_s": 20, "requests": requests}
+        result = simulate(exact(faults=[fault], horizon_s=20), load_of((1.0, AppKind.POD, 1)), seed=1)
+        flood = result.request_log.query(f"client == 'tenant-1' and verb == '{verb}' and code == 200")
+        assert int(flood["count"].sum()) == 40
 
 
 def test_a_flood_shows_as_the_tenants_requests():
