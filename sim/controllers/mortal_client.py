@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from simpy.events import AnyOf, Event
 
@@ -11,6 +11,10 @@ from sim.apiserver.client import Client
 from sim.apiserver.request import Operation
 from sim.engine.clock import Clock
 from sim.engine.token_bucket import TokenBucket
+
+if TYPE_CHECKING:
+    from sim.apiserver.pipeline import ApiServer
+    from sim.apiserver.replicas import Link, NodeLinks
 
 TIMEOUT_S = 5.0
 """A request that gets no answer is given up after half the renew deadline, as those for the lease are (Kubernetes 1.20 source,
@@ -35,6 +39,10 @@ class MortalClient(Client):
     @property
     def limit(self) -> TokenBucket | None:
         return self._inner.limit
+
+    @property
+    def server(self) -> ApiServer | Link | NodeLinks:
+        return self._inner.server
 
     def turn(self) -> Generator[Event, Any, bool]:
         life = self._life()
