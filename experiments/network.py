@@ -31,10 +31,12 @@ TRAFFIC_NODES = 200
 
 
 def segments_of(scenario: Scenario) -> int:
-    """Layer-2 segments of the cluster: racks, or zones where there are none."""
+    """Layer-2 segments of the cluster: racks; without racks zones, where the underlay says so."""
     nodes = scenario.nodes.build(())
     underlay = scenario.network.underlay
-    return len({node.zone for node in nodes}) if underlay.topology == "flat" else -(-len(nodes) // underlay.rack_nodes)
+    if underlay.topology != "flat":
+        return -(-len(nodes) // underlay.rack_nodes)
+    return len({node.zone for node in nodes}) if underlay.zone_segments else 1
 
 
 def check(scenario: Scenario, conf: Path | None = None) -> list[Finding]:

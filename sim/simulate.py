@@ -77,6 +77,7 @@ from sim.kubelet.status_manager import StatusManager
 from sim.kubelet.sync_loop import Kubelets
 from sim.network.fabric import build_fabric
 from sim.network.pod_network import PodNetwork
+from sim.network.pod_traffic import PodTraffic
 from sim.node_lifecycle.autoscaler import Autoscaler
 from sim.node_lifecycle.drain import Drains
 from sim.node_lifecycle.faults import NodeFaults
@@ -158,6 +159,8 @@ def simulate(
             complete = False
     cluster.network.spread.close()
     cluster.network.services.close()
+    if cluster.traffic is not None:
+        cluster.traffic.close()
     cluster.sampler.sample()
     check_invariants(cluster)
     record = collect(cluster, seed, replication, complete)
@@ -232,6 +235,7 @@ class Cluster:
         users = [self._client(tenant) for tenant in load.tenants]
         self.users = Users(clock, load, pods, users, self.pod_control, self.controllers)
         self.control_network = ControlNetwork(self)
+        self._wire_traffic(streams)
         if self.fabric is not None:
             self.control_network.traffic.stream(self.images.source.link_load)
         self.sampler = MeterSampler(clock, scenario.sample_period_s, self._meters(), self._levels())
@@ -528,8 +532,8 @@ class Cluster:
             self.load.app_pods,
             lambda pod: self.load.app_kind[self.pods.ids["app"][pod]] == AppKind.DAEMON_SET,
         )
-        self.reboots = reboots = Reboots(self.kubelets)
-        self.node_faults = NodeFaults(clock, park, self.drains, self._machine_stops, reboots.start, streams("faults.nodes"))
+        self.reboots = Reboots(self.kubelets)
+        self.node_faults = NodeFaults(clock, park, self.drains, self._machine_stops, self._machine_starts, streams("faults.nodes"))
         self._wire_node_lifecycle_controller(park, streams)
         if scenario.autoscaler is not None:
             pools = {
@@ -629,6 +633,7 @@ class Cluster:
             *scenario.registry.servers(len(zones)),
             *(machine.nic_bytes_per_s for machine in scenario.machines.values()),
             always=not (scenario.registry.one_server and one_flow_a_node),
+            cores=max(1, int(np.median([node.cores for node in self.nodes]))) if scenario.network.traffic else 0,
         )
         containers = [(*template.init_containers, *template.containers) for template in load.templates]
         self.unlisted_images = {c.image for of_pod in containers for c in of_pod if c.image} if not images else set()
@@ -694,6 +699,25 @@ class Cluster:
             heard_finished=partial(self.watch.publish, "pods", "finished"),
             on_gone=self._pod_gone,
         )
+
+    def _wire_traffic(self, streams: Streams) -> None:
+        """Traffic between the pods that run, where the scenario names some."""
+        self.traffic: PodTraffic | None = None
+        traffic = self.scenario.network.traffic
+        if not traffic:
+            return
+        assert self.fabric is not None
+        self.traffic = PodTraffic(
+            self.clock,
+            traffic,
+            self.fabric,
+            self.control_network.traffic,
+            self.pods,
+            self.network.spread,
+            len(self.nodes),
+            lambda name: streams(f"network.traffic.{name}"),
+        )
+        self.network.on_detach = self.traffic.pod_detached
 
     def _client(self, user: Identity | str, qps: float = inf, burst: int = 0, name: str = "", room: str = "") -> Client:
         """A client of the API server; without `name` it has no rate limit of its own."""
@@ -784,6 +808,13 @@ class Cluster:
     def _machine_stops(self, node: int) -> None:
         self.reboots.stop(node)
         self.network.spread.node_died(node)
+        if self.traffic is not None:
+            self.traffic.node_died(node)
+
+    def _machine_starts(self, node: int) -> None:
+        self.reboots.start(node)
+        if self.traffic is not None:
+            self.traffic.node_back(node)
 
     def _tenant_hears_running(self, pod: int) -> None:
         self.pods.times["watched_s"][pod] = self.clock.now

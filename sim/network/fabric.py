@@ -15,6 +15,8 @@ from simpy.events import Event
 from sim.engine.clock import Alarm, Clock, fire
 from sim.engine.machine import Machine
 from sim.engine.meter import Meter
+from sim.network.data_path import Offload
+from sim.network.flow_ways import FlowWays
 from sim.network.flows import FlowTable
 from sim.network.spec import NetworkSpec
 from sim.network.topology import Underlay, build_underlay
@@ -44,13 +46,15 @@ class Uplink:
 class Fabric:
     """All links of a cluster, shared max-min fairly by whatever is sent.
 
-    underlay: hosts and links; servers outside the cluster (a registry) are hosts too.
+    underlay: hosts and links; servers outside the cluster (a registry) are hosts too. ways: between pods, where they
+    use more than links; None: nothing but links is shared.
     """
 
-    def __init__(self, clock: Clock, underlay: Underlay) -> None:
+    def __init__(self, clock: Clock, underlay: Underlay, ways: FlowWays | None = None) -> None:
         self._clock = clock
         self.underlay = underlay
-        self._table = FlowTable(underlay.capacity)
+        self.ways = ways
+        self._table = FlowTable(underlay.capacity if ways is None else ways.capacity)
         self._events: dict[int, Event] = {}
         self._left: dict[int, float] = {}
         self._rate: dict[int, float] = {}
@@ -66,13 +70,23 @@ class Fabric:
         self, source: int, destination: int, size_bytes: float, limit_bytes_per_s: float = float("inf")
     ) -> Event:
         """Send `size_bytes` from one host to another; fires when the last byte has arrived."""
-        event = Event(self._clock)
         links = self.underlay.links(source, destination, self._count)
         self._count += 1
-        if size_bytes <= 0 or not links:
+        return self.flow(links, [1.0] * len(links), size_bytes, limit_bytes_per_s)
+
+    def flow(
+        self,
+        resources: Sequence[int],
+        weights: Sequence[float],
+        size_bytes: float,
+        limit_bytes_per_s: float = float("inf"),
+    ) -> Event:
+        """Send `size_bytes` over the given resources, `weights` units of each a byte; fires when the last byte has arrived."""
+        event = Event(self._clock)
+        if size_bytes <= 0 or not resources:
             fire(event)
             return event
-        slot, changed = self._table.add(links, [1.0] * len(links), limit_bytes_per_s)
+        slot, changed = self._table.add(resources, weights, limit_bytes_per_s)
         self._events[slot] = event
         self._left[slot] = float(size_bytes)
         self._rate[slot] = 0.0
@@ -81,9 +95,16 @@ class Fabric:
         self._update(changed)
         return event
 
+    def stop(self, event: Event) -> float:
+        """A flow ends here; its event never fires. Returns the bytes that were left."""
+        slot = next(slot for slot, one in self._events.items() if one is event)
+        left = self._left[slot] - self._rate[slot] * (self._clock._now - self._since[slot])
+        self._remove(slot)
+        return max(0.0, left)
+
     @property
     def load(self) -> np.ndarray:
-        """Bytes/s of flows on each link, float64 a link."""
+        """What flows use of each resource: bytes/s of links. float64."""
         return self._table.load
 
     def set_capacity(self, links: np.ndarray, bytes_per_s: np.ndarray) -> None:
@@ -99,7 +120,7 @@ class Fabric:
         table = self._table
         return {
             self.underlay.link_name(int(link)): float(table.load[link] / table.capacity[link])
-            for link in table.load.nonzero()[0]
+            for link in table.load[: len(self.underlay.capacity)].nonzero()[0]
         }
 
     def _update(self, changed: np.ndarray) -> None:
@@ -131,12 +152,15 @@ class Fabric:
             self._arm()
             return
         heappop(self._ends)
-        event = self._events.pop(slot)
-        del self._left[slot], self._rate[slot], self._since[slot]
-        self._version[slot] += 1
+        event = self._events[slot]
         self.meter.served += 1
-        self._update(self._table.remove(slot))
+        self._remove(slot)
         fire(event)
+
+    def _remove(self, slot: int) -> None:
+        del self._events[slot], self._left[slot], self._rate[slot], self._since[slot]
+        self._version[slot] += 1
+        self._update(self._table.remove(slot))
 
 
 class ServerLink:
@@ -179,13 +203,24 @@ class ServerLink:
 
 
 def build_fabric(
-    clock: Clock, spec: NetworkSpec, zones: Sequence[str], *servers_bytes_per_s: float, always: bool = False
+    clock: Clock,
+    spec: NetworkSpec,
+    zones: Sequence[str],
+    *servers_bytes_per_s: float,
+    always: bool = False,
+    cores: int = 0,
 ) -> Fabric | None:
     """The fabric of a cluster with its servers as the last hosts; None where only interfaces limit, unless `always`.
 
     zones: the zone of each node. servers_bytes_per_s: interface of each server; servers stand in the first zone. always: needed
     where a receiver has several transfers at a time, or a transfer one of several servers: then one server's interface is not all.
+    cores: of each node that move packets between pods; 0: no traffic between pods is played. Else the world outside is the last
+    host, as wide as all nodes.
     """
+    if cores:
+        outside = len(zones) + len(servers_bytes_per_s)
+        underlay = underlay_of(spec, zones, *servers_bytes_per_s, len(zones) * spec.nic_bytes_per_s)
+        return Fabric(clock, underlay, FlowWays(spec, underlay, outside, cores, Offload.PODS))
     if not always and spec.underlay.topology == "flat" and not spec.underlay.zones_bandwidth_bytes_per_s:
         return None
     return Fabric(clock, underlay_of(spec, zones, *servers_bytes_per_s))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,6 +76,8 @@ class PodNetwork:
         self.spread = RouteSpread(clock, cni, spec.bgp, spec.felix, nodes, spec.policies, pods, spec.lease, rng)
         half_s, all_s = pods.times["serving_50_s"], pods.times["serving_all_s"]
         self.services = ServiceRules(clock, spec.kube_proxy, nodes, half_s, all_s, rng or np.random.default_rng(0))
+        self.on_detach: Callable[[int], None] = lambda pod: None
+        """Told of each pod whose network is taken down."""
         self.exhausted = 0
         """Times that a node had no address for a pod."""
 
@@ -119,6 +121,7 @@ class PodNetwork:
         if pod in self._never_attached:
             self._never_attached.remove(pod)
             return
+        self.on_detach(pod)
         yield from self._spec.cni.delete(node)
         address = self._pods.ids["address"][pod]
         if address < 0:

@@ -68,7 +68,7 @@ class RoutedSteps(Spec):
     ipam_s: float = param(28e-6, "record the address on the node", source=KERNEL, ge=0, le=10)
     sysctls_s: float = param(49e-6, "proxy ARP and forwarding on the host's end", source=KERNEL, ge=0, le=10)
     links_up_s: float = param(65e-6, "both ends up, gratuitous ARP", source=KERNEL, ge=0, le=10)
-    address_s: float = param(26e-6, "the pod's address", source=KERNEL, ge=0, le=10)
+    address_s: float = param(26.5e-6, "the pod's address", source=KERNEL, ge=0, le=10)
     routes_s: float = param(
         15e-6, "the pod's routes: the link-local gateway and the default one", source=KERNEL, ge=0, le=10
     )

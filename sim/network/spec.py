@@ -75,7 +75,7 @@ class NetworkSpec(Spec):
     lease: LeaseSpec = LeaseSpec()
     kube_proxy: KubeProxySpec = KubeProxySpec()
     traffic: Named[Annotated[TrafficSpec, Choice(TRAFFIC)]] = param(
-        {}, "traffic between pods by name, for `kubedes network compare`"
+        {}, "traffic between pods by name: played between the pods of a run, and by `kubedes network compare`"
     )
     cloud_route_period_s: float = param(
         10.0,

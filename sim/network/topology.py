@@ -28,6 +28,9 @@ class UnderlaySpec(Spec):
     zones_bandwidth_bytes_per_s: float = param(
         0.0, "capacity between two zones, each way; 0: not limited", ge=0, le=1e15
     )
+    zone_segments: bool = param(
+        False, "each zone is a layer-2 segment of its own, with routers between; in a flat topology. Racks always are"
+    )
     routes_pods: bool = param(
         False,
         "routers between segments know pods' addresses, because nodes speak BGP with them; only BGP plug-ins can use it",
@@ -74,6 +77,22 @@ class Underlay:
         out.append(2 * destination + 1)
         return out
 
+    def uniform_shares(self, weight: np.ndarray) -> np.ndarray:
+        """Share of messages that pass each link when both ends are drawn by `weight` (float64 a host); float64 a link."""
+        spec, hosts = self.spec, self.hosts
+        weight = weight / weight.sum()
+        rack = np.zeros(hosts, np.int64) if spec.topology == "flat" else np.arange(hosts) // spec.rack_nodes
+        of_rack = np.bincount(rack, weight, self.racks)
+        of_zone = np.bincount(self.zone, weight, int(self.zone.max()) + 1)
+        shares = [np.repeat(weight * (1 - weight), 2)]
+        if spec.topology != "flat":  # a rack's uplinks up, then down, one of each a spine, in turn
+            shares.append(np.repeat(of_rack * (1 - of_rack) / spec.spines, 2 * spec.spines))
+        if spec.zones_bandwidth_bytes_per_s:
+            between = np.outer(of_zone, of_zone)
+            np.fill_diagonal(between, 0.0)
+            shares.append(between.ravel())
+        return np.concatenate(shares)
+
     def latency_s(self, source: int, destination: int) -> float:
         """Propagation and switching one way."""
         if source == destination:
@@ -84,9 +103,9 @@ class Underlay:
         return 2 * spec.node_latency_s + switches * spec.switch_latency_s + (spec.zone_latency_s if far else 0.0)
 
     def same_segment(self, source: int, destination: int) -> bool:
-        """One layer-2 segment: the same rack where there are racks, else the whole zone."""
+        """One layer-2 segment: the same rack where there are racks, else the same zone if zones are segments, else all."""
         if self.spec.topology == "flat":
-            return bool(self.zone[source] == self.zone[destination])
+            return not self.spec.zone_segments or bool(self.zone[source] == self.zone[destination])
         return source // self.spec.rack_nodes == destination // self.spec.rack_nodes
 
     def link_name(self, link: int) -> str:

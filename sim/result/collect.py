@@ -10,8 +10,9 @@ import numpy as np
 
 from sim.engine.meter import Meter
 from sim.invariants import requested
+from sim.network.pod_traffic import DONE
 from sim.node_lifecycle.park import NodeState
-from sim.result.record import RequestKind, ResourceStat, RunRecord
+from sim.result.record import RequestKind, ResourceStat, RunRecord, no_traffic
 from sim.scheduler.requests import pod_requests
 from sim.state.objects import PodSpec
 from sim.state.pods import Column, Phase
@@ -44,6 +45,7 @@ def collect(cluster: Cluster, seed: int, replication: int, complete: bool) -> Ru
         series_columns=[_series_column(name) for name in series if name != "time_s"],
         resources=_resources(cluster, series),
         fsyncs=_fsyncs(cluster),
+        traffic=_traffic(cluster),
         reasons=reasons,
         unschedulable_text=text,
         counters=_counters(cluster),
@@ -160,6 +162,22 @@ def _fsyncs(cluster: Cluster) -> dict[str, np.ndarray]:
     rows = np.argsort(ended_s, kind="stable")
     rows = rows[ended_s[rows] <= cluster.clock.now]
     return {"time_s": ended_s[rows], "latency_s": lasted_s[rows], "member": member[rows]}
+
+
+def _traffic(cluster: Cluster) -> dict[str, np.ndarray]:
+    """What became of each traffic between pods: its outcomes, what was done first."""
+    table = no_traffic()
+    rows: list[dict[str, Any]] = []
+    for tally in cluster.traffic.tallies if cluster.traffic is not None else ():
+        took_s = tally.durations_s()
+        quantiles = np.quantile(took_s, (0.5, 0.9, 0.99)) if len(took_s) else np.full(3, np.nan)
+        outcomes = {DONE: tally.count[DONE], **({"under way": tally.open} if tally.open else {})}
+        for outcome, count in (outcomes | dict(tally.count.most_common())).items():
+            rows.append({"traffic": tally.name, "kind": tally.kind, "outcome": outcome, "count": count})
+            if outcome == DONE:
+                rows[-1] |= {"bytes": tally.bytes_moved, "wire_bytes": tally.wire_bytes, "lost_bytes": tally.lost_bytes}
+                rows[-1] |= {"cpu_s": tally.cpu_s, **dict(zip(("p50_s", "p90_s", "p99_s"), quantiles, strict=True))}
+    return {name: np.array([row.get(name, np.nan) for row in rows], empty.dtype) for name, empty in table.items()}
 
 
 def _reasons(cluster: Cluster) -> tuple[dict[str, int], str]:

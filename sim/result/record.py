@@ -53,6 +53,13 @@ def no_fsyncs() -> dict[str, np.ndarray]:
     return {"time_s": np.zeros(0), "latency_s": np.zeros(0, np.float32), "member": np.zeros(0, np.int32)}
 
 
+def no_traffic() -> dict[str, np.ndarray]:
+    """The columns of `RunRecord.traffic`, without rows."""
+    text = {name: np.zeros(0, object) for name in ("traffic", "kind", "outcome")}
+    amounts = ("bytes", "wire_bytes", "lost_bytes", "cpu_s", "p50_s", "p90_s", "p99_s")
+    return {**text, "count": np.zeros(0, np.int64), **{name: np.zeros(0) for name in amounts}}
+
+
 @dataclass
 class RunRecord:
     """Everything `Result` is made from. All times in simulated seconds."""
@@ -87,6 +94,8 @@ class RunRecord:
     resources: list[ResourceStat]
     fsyncs: dict[str, np.ndarray] = field(default_factory=no_fsyncs)
     """time_s (f8, when it ended), latency_s (f4) and member (i4) of each fsync of etcd's log."""
+    traffic: dict[str, np.ndarray] = field(default_factory=no_traffic)
+    """One row an outcome of a named traffic: see the schema."""
     reasons: dict[str, int] = field(default_factory=dict)
     """Pods pending at the end by the scheduler's (or quota's) reason."""
     unschedulable_text: str = ""

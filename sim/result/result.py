@@ -69,6 +69,11 @@ class Result:
         return tables.fsyncs(self.record)
 
     @cached_property
+    def traffic(self) -> pd.DataFrame:
+        """One row an outcome of a named traffic between pods: done, or why not; bytes, processor time, quantiles."""
+        return tables.traffic(self.record)
+
+    @cached_property
     def resources(self) -> pd.DataFrame:
         """One row a contended thing: capacity, utilisation, waiting."""
         return tables.resources(self.record)

@@ -13,6 +13,7 @@ TABLES: Mapping[str, str] = {
     "nodes": "one row a node, at the end of the run",
     "series": "one row a sample period: levels and utilisations over time",
     "fsyncs": "one row an fsync of etcd's log",
+    "traffic": "one row an outcome of a named traffic between pods: done, or why not",
     "resources": "one row a contended thing: cores, seats, logs, links, rate limiters",
 }
 """The tables of a result, in reading order."""
@@ -83,6 +84,20 @@ FSYNCS: tuple[Column, ...] = (
     Column("time_s", "s", "when it ended (simulated time)"),
     Column("latency_s", "s", "how long it took"),
     Column("member", "row", "member of etcd whose disk it was; 0 leads at the start"),
+)
+
+TRAFFIC: tuple[Column, ...] = (
+    Column("traffic", "name", "name in `network.traffic`"),
+    Column("kind", "name", "kind of traffic: bulk, shuffle, calls, north-south"),
+    Column("outcome", "name", "`done`, `under way` at the end, or why it failed"),
+    Column("count", "count", "transfers or calls with this outcome"),
+    Column("bytes", "bytes", "payload moved, of all outcomes; in the first row of a traffic"),
+    Column("wire_bytes", "bytes", "the same on the links, with headers and framing"),
+    Column("lost_bytes", "bytes", "dropped by full queues: sent again by TCP, gone with UDP"),
+    Column("cpu_s", "s", "processor time of all nodes for it"),
+    Column("p50_s", "s", "median time of a transfer, or of a request from the front to the last answer, of those done"),
+    Column("p90_s", "s", "90th percentile of it"),
+    Column("p99_s", "s", "99th percentile of it"),
 )
 
 SERIES_TIME = Column("time_s", "s", "end of the sample period (simulated time)")

@@ -149,6 +149,13 @@ def fsyncs(record: RunRecord) -> pd.DataFrame:
     return pd.DataFrame({column.name: record.fsyncs[column.name] for column in schema.FSYNCS}, copy=False)
 
 
+def traffic(record: RunRecord) -> pd.DataFrame:
+    """What became of the traffic between pods, in the order of the scenario; first what was done."""
+    import pandas as pd
+
+    return pd.DataFrame({column.name: record.traffic[column.name] for column in schema.TRAFFIC}, copy=False)
+
+
 def columns_of(record: RunRecord) -> dict[str, tuple[schema.Column, ...]]:
     """The declared columns of each table of this record."""
     return {
@@ -158,6 +165,7 @@ def columns_of(record: RunRecord) -> dict[str, tuple[schema.Column, ...]]:
         "nodes": schema.node_columns(record.nodes),
         "series": (schema.SERIES_TIME, *record.series_columns),
         "fsyncs": schema.FSYNCS,
+        "traffic": schema.TRAFFIC,
         "resources": schema.RESOURCES,
     }
 

@@ -96,8 +96,7 @@ def test_flannel_udp_is_bound_by_its_one_thread():
     )
     # Two streams share the thread; two VXLAN streams have a core each.
     two = bed(cni="flannel-udp")
-    capacity = two.capacity
-    assert capacity[two._first + two.cores] == 1.0
+    assert two.ways.capacity[two.ways.cores_of(0) + two.ways.cores] == 1.0
 
 
 def test_headers_and_segments():
@@ -130,6 +129,13 @@ def test_check_command(tmp_path):
     docker = run.invoke(app, ["check", "quick", "--set", "network.cni=docker-bridge"])
     assert docker.exit_code == 1
     assert docker.output.count("FAILS") == 3
+    routed = ["check", "quick", "--set", "network.cni=calico-bgp"]
+    assert run.invoke(app, routed).exit_code == 0  # two zones of one flat network
+    apart = run.invoke(app, [*routed, "--set", "network.underlay.zone_segments=true"])
+    assert apart.output.count("FAILS") == 2
+    assert "in 2 segments" in apart.output
+    racks = run.invoke(app, [*routed, "--set", "network.underlay.topology=leaf-spine"])
+    assert racks.output.count("FAILS") == 2
     conf = tmp_path / "10.conf"
     conf.write_text(
         json.dumps(

@@ -67,6 +67,8 @@ class RouteSpread:
         self.batches = 0
         self.deaths: list[tuple[float, float, float]] = []
         """Nodes that died: when, and when half and all of the others had dropped their routes (inf: they stay)."""
+        self.dropped_s: dict[int, float] = {}
+        """Node that died last at some time -> when all others had dropped its routes."""
 
     def pod_attached(self, pod: int, node: int, pods_on_node: int, new_route: bool) -> None:
         """A pod's network is set up on its node; new_route: its peers do not have a route that covers it."""
@@ -102,6 +104,7 @@ class RouteSpread:
         elif spread is Spread.LEASE:
             half_s = all_s = self._lease.node_death_s()
         self.deaths.append((now, now + half_s, now + all_s))
+        self.dropped_s[node] = now + all_s
         if all_s < inf:
             self._clock.at(half_s, lambda _: self._withdrawn(node))
 

@@ -8,11 +8,11 @@ import numpy as np
 
 from sim.base.spec import param
 from sim.network.data_path import Protocol
-from sim.network.traffic.catalog import TRAFFIC, Demand, TrafficSpec
+from sim.network.traffic.catalog import TRAFFIC, Demand, TransferSpec
 
 
 @TRAFFIC.register("bulk")
-class Bulk(TrafficSpec):
+class Bulk(TransferSpec):
     """Streams that start together between pods chosen at random, each pod at most once."""
 
     streams: int = param(10, "streams; at most half of the pods", ge=1, le=1_000_000)

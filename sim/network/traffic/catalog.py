@@ -40,6 +40,9 @@ class TrafficSpec(Spec):
     """Base of every kind."""
 
     application: int | None = param(None, "number of the application in the load whose pods talk; null: all pods", ge=0)
+    start_s: float = param(
+        0.0, "in a run: begins then, or as soon as two of its pods run; `network compare` plays it alone", ge=0, le=1e9
+    )
     needs: tuple[Literal["vrrp", "broadcast", "multicast"], ...] = param(
         (), "layer-2 features that the workload cannot do without"
     )
@@ -47,6 +50,14 @@ class TrafficSpec(Spec):
     def demand(self, pods: np.ndarray, rng: np.random.Generator) -> Demand:
         """Transfers and calls among `pods` (int64, at least two)."""
         raise NotImplementedError
+
+
+class TransferSpec(TrafficSpec):
+    """Base of the kinds that are transfers."""
+
+    every_s: float | None = param(
+        None, "in a run: begins anew this often, with the pods that run then; null: once", gt=0, le=1e9
+    )
 
 
 TRAFFIC: Catalog[type[TrafficSpec]] = Catalog("traffic", package="sim.network.traffic")

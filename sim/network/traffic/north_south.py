@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from sim.base.spec import param
-from sim.network.traffic.catalog import TRAFFIC, Demand, TrafficSpec
+from sim.network.traffic.catalog import TRAFFIC, Demand, TransferSpec
 
 
 @TRAFFIC.register("north-south")
-class NorthSouth(TrafficSpec):
-    """Downloads that arrive at random for a minute; the packets are translated on the pod's node."""
+class NorthSouth(TransferSpec):
+    """Downloads that begin at random for a while; the packets are translated on the pod's node."""
 
     rate_per_s: float = param(100.0, "downloads that begin a second", gt=0, le=1e7)
     size_bytes: float = param(1e6, "mean size, exponential", gt=0, le=1e12)

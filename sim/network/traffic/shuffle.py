@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from sim.base.spec import param
-from sim.network.traffic.catalog import TRAFFIC, Demand, TrafficSpec
+from sim.network.traffic.catalog import TRAFFIC, Demand, TransferSpec
 
 
 @TRAFFIC.register("shuffle")
-class Shuffle(TrafficSpec):
+class Shuffle(TransferSpec):
     """All parts start together."""
 
     workers: int = param(20, "pods that take part; at most all", ge=2, le=2000)
