@@ -314,6 +314,17 @@ def test_names_of_webhooks_must_be_known():
     assert "apiserver.admission.plugins" in str(caught.value)
 
 
+def test_objects_about_namespaces_that_nobody_has(tmp_path: Path):
+    (tmp_path / "q.yaml").write_text(
+        "apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: q, namespace: tenant-l}\nspec: {hard: {pods: 3}}\n"
+    )
+    scenario = exact(apiserver__admission={"objects": [str(tmp_path)]})
+    with pytest.raises(
+        InputError, match="'ResourceQuota tenant-l/q' is about a namespace that nobody has; did you mean 'tenant-1'"
+    ):
+        simulate(scenario, load_of((1.0, AppKind.POD, 1)), seed=1)
+
+
 def test_what_is_always_refused_is_answered_so(tmp_path: Path):
     """A LimitRange that no pod of the load meets: every POST is answered 403, and nothing is stored."""
     (tmp_path / "range.yaml").write_text(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from sim.apiserver.admission.resource_quota import Charge, QuotaEvaluator, Quota
 from sim.apiserver.admission.spec import AdmissionSpec
 from sim.apiserver.admission.webhooks import Webhooks, WebhookServer, in_order, matches
 from sim.apiserver.request import CREATE_POD, Operation
+from sim.base.errors import Problems, near_miss
 from sim.engine.meter import Meter
 from sim.state.objects import Pairs, PodSpec
 from sim.workload import Load
@@ -47,6 +48,20 @@ class Admitted:
     labels: Sequence[Pairs] = ()
     """Of each template as it is posted."""
     variants: Mapping[int, Mapping[frozenset[str], int]] = field(default_factory=dict)
+    own: AdmissionObjects = field(default_factory=AdmissionObjects)
+    """The scenario's objects, those of the load aside."""
+
+    def check_namespaces(self, known: Collection[str]) -> None:
+        """Raise `InputError` where the scenario's objects are about namespaces that nobody has."""
+        problems = Problems("scenario")
+        names = {*known, *(each.name for each in self.own.namespaces)}
+        for kind, objects in (("ResourceQuota", self.own.quotas), ("LimitRange", self.own.limit_ranges)):
+            for each in objects:
+                if each.namespace not in names:
+                    named = f"{kind} {each.namespace}/{each.name}"
+                    hint = near_miss(each.namespace, names)
+                    problems.add("apiserver.admission.objects", named, "is about a namespace that nobody has", hint)
+        problems.raise_if_any()
 
 
 def admitted(
@@ -68,8 +83,8 @@ def admitted_load(load: Load, spec: AdmissionSpec, base_dir: str) -> tuple[Load,
     """A load whose pods are as they are stored, with the scenario's own objects beside those it brings. Templates that pods
     have only where a webhook was passed over come after the others. base_dir: where relative paths start."""
     objects = load.admission
-    if spec.objects:
-        objects = objects.with_over(read_admission_objects(spec.paths(base_dir)))
+    own = read_admission_objects(spec.paths(base_dir)) if spec.objects else AdmissionObjects()
+    objects = objects.with_over(own)
     posted, refused = admitted(load.templates, objects, spec.plugins)
     patches = {name: server.patch for name, server in spec.webhooks.items() if server.patch.changes}
     templates, variants = list(posted), {}
@@ -82,7 +97,7 @@ def admitted_load(load: Load, spec: AdmissionSpec, base_dir: str) -> tuple[Load,
             variants[place] = {missed: len(templates) + row for row, missed in enumerate(made.without)}
             templates += made.without.values()
     labels = [template.labels for template in posted]
-    return replace(load, templates=tuple(templates), admission=objects), Admitted(refused, labels, variants)
+    return replace(load, templates=tuple(templates), admission=objects), Admitted(refused, labels, variants, own)
 
 
 class Admission:
