@@ -281,7 +281,7 @@ class Cluster:
         self.event_leases = EventLeases(clock, self.storage, spec.event_ttl_s)
         self.watch = WatchHub(clock, spec, self.storage, cores)
         self.quotas = Quotas(self._quota_objects())
-        self._admitted.check_namespaces({*owner, *(name for name, _ in self.load.namespaces)})
+        self._admitted.check_namespaces({*self.owners, *(name for name, _ in self.load.namespaces)})
         webhooks = Webhooks(clock, self.load.admission, spec.admission.webhooks, self._streams)
         self.admission = Admission(self.quotas, webhooks, self._admitted)
         self.apis = [
