@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from sim.apiserver.authentication.catalog import AUTHENTICATORS, MethodSpec
 from sim.apiserver.identity import MASTERS, Identity
@@ -51,8 +51,8 @@ class AuthenticationSpec(Spec):
         ("x509", "service-account", "bootstrap-token"),
         "methods that are on; they are asked in the API server's own order", source="kubeadm's defaults",
     )  # fmt: skip
-    methods: Named[Annotated[MethodSpec, Choice(AUTHENTICATORS, named_by_key=True)]] = Field(
-        {}, description="parameters of methods by name"
+    methods: Named[Annotated[MethodSpec, Choice(AUTHENTICATORS, named_by_key=True)]] = param(
+        {}, "parameters of methods by name"
     )
     components: str = param(
         "x509", "how scheduler, controller manager and other components prove themselves", source="kubeadm"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from sim.apiserver.authentication.spec import refuse_unused, with_types
 from sim.apiserver.authorization.catalog import AUTHORIZERS, AuthorizerSpec
@@ -20,8 +20,8 @@ class AuthorizationSpec(Spec):
         ("node", "rbac"), "authorizers that are on, in the order in which they are asked", source="kubeadm: Node,RBAC",
         min_length=1,
     )  # fmt: skip
-    methods: Named[Annotated[AuthorizerSpec, Choice(AUTHORIZERS, named_by_key=True)]] = Field(
-        {}, description="parameters of authorizers by name"
+    methods: Named[Annotated[AuthorizerSpec, Choice(AUTHORIZERS, named_by_key=True)]] = param(
+        {}, "parameters of authorizers by name"
     )
 
     @model_validator(mode="before")
