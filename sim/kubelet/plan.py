@@ -20,6 +20,8 @@ class PodPlan:
     spec: PodSpec
     images: tuple[str, ...]
     """Images of all its containers that must be on the node, in their order; empty where the scenario lists none."""
+    pull_policies: tuple[tuple[str, str], ...]
+    """(image, its container's pull policy), of those that say one; of several containers with one image the last counts."""
     container_count: int
     restart_policy: str
     """Always, OnFailure or Never."""
@@ -55,6 +57,7 @@ def plan_of(spec: PodSpec, kept_running: bool, with_images: bool, runtime: Runti
     return PodPlan(
         spec=spec,
         images=tuple(each.image for each in containers if each.image) if with_images else (),
+        pull_policies=tuple((each.image, each.image_pull_policy) for each in containers if each.image_pull_policy),
         container_count=len(containers),
         restart_policy=policy,
         runtime=runtime,

@@ -113,7 +113,7 @@ class PodWorkers:
             self.eviction.watch(node)
         times["initialized_s"][pod] = times["pull_started_s"][pod] = clock._now
         for image in plan.images:
-            if image in node.images and spec.images.pull_policy != "Always":
+            if image in node.images and spec.images.pull_policy != "Always" and not plan.pull_policies:
                 continue
             while (yield from self.pull(node, pod, image)):
                 if pod in self._doomed:
@@ -260,7 +260,9 @@ class PodWorkers:
 
     def pull(self, node: Node, pod: int, image: str) -> Generator[Event, Any, str]:
         """Have the image on the node: ends with "" or the reason why it is not, after which the pod is synced again later."""
-        reason: str = yield from self._images.ensure(node, pod, image, namespace=self._plan_of(pod).spec.namespace)
+        plan = self._plan_of(pod)
+        policy = dict(plan.pull_policies).get(image, "") if plan.pull_policies else ""
+        reason: str = yield from self._images.ensure(node, pod, image, policy, plan.spec.namespace)
         if not reason or pod in self._doomed:
             self._images.forget(pod)
         return reason

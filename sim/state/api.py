@@ -116,6 +116,7 @@ _POD_SPEC = _names(
     "serviceAccount serviceAccountName setHostnameAsFQDN shareProcessNamespace subdomain terminationGracePeriodSeconds "
     "tolerations topologySpreadConstraints volumes"
 )
+PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 _CONTAINER = _names(
     "args command env envFrom image imagePullPolicy lifecycle livenessProbe name ports readinessProbe resizePolicy "
     "resources restartPolicy restartPolicyRules securityContext startupProbe stdin stdinOnce terminationMessagePath "
@@ -613,6 +614,7 @@ class Reader:
             liveness_probe=probe_from(self, found.get("livenessProbe"), f"{path}.livenessProbe", "liveness"),
             post_start_s=hook_s(self, lifecycle.get("postStart"), f"{path}.lifecycle.postStart"),
             pre_stop_s=hook_s(self, lifecycle.get("preStop"), f"{path}.lifecycle.preStop"),
+            image_pull_policy=self.choice(found.get("imagePullPolicy"), f"{path}.imagePullPolicy", PULL_POLICIES, "") or "",
         )
         if self.validate:
             self.fault(f"{path}.name", container.name, dns_label_fault(container.name))

@@ -164,6 +164,8 @@ class Container:
     pre_stop_s: float | None = None
     behaviour: Behaviour | None = None
     """None: it starts at once, does not fail and uses what it requests."""
+    image_pull_policy: str = ""
+    """Always, IfNotPresent or Never; "": the kubelet's default."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import ceil
 
 import numpy as np
@@ -140,6 +141,16 @@ def test_policies() -> None:
     result = simulate(always, load_of((1.0, AppKind.POD, 1)), seed=1)
     assert pull_s(result)[0] == pytest.approx(50 * MS)
     assert result.record.counters["image_bytes"] == 0
+
+
+def test_a_container_may_say_its_own_policy() -> None:
+    """Always on one container, although the kubelet's default is to look no further: 50 ms for the manifest."""
+    here = exact(images={"app": {"size_bytes": 50_000_000, "present_share": 1}})
+    load = load_of((1.0, AppKind.POD, 1))
+    template = load.templates[0]
+    container = replace(template.containers[0], image_pull_policy="Always")
+    load = replace(load, templates=(replace(template, containers=(container,)),))
+    assert pull_s(simulate(here, load, seed=1))[0] == pytest.approx(50 * MS)
 
 
 def test_a_lazy_image_starts_with_what_it_reads() -> None:

@@ -17,8 +17,10 @@ GOLDEN = 0.6180339887498949
 
 @IMAGE_MIXES.register("docker-hub")
 class DockerHub(ImageMixSpec):
-    """`count` images with lognormal sizes and Zipf popularity, each on one of those `bases` that are smaller than
-    it."""
+    """Lognormal sizes, Zipf popularity, shared bases.
+
+    Each of `count` images is built on one of those `bases` that are smaller than it.
+    """
 
     count: int = param(100, "images", ge=1, le=100_000)
     median_bytes: int = param(170_000_000, "median compressed size", source=HUB, unverified=True, gt=0, le=2**50)

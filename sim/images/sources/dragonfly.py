@@ -16,7 +16,9 @@ SOURCE = "Dragonfly 2 defaults, as remembered"
 
 @IMAGE_SOURCES.register("dragonfly")
 class Dragonfly(PeerToPeer):
-    """A peer has at most `parents` of its own choice and serves at most `uploads`; nobody is sent to who has no room. The real
+    """Peers on all nodes, each sent to a few others that have room; seed peers fetch from a registry.
+
+    A peer has at most `parents` of its own choice and serves at most `uploads`; nobody is sent to who has no room. The real
     scheduler also keeps the graph free of cycles; here parents and children exchange pieces both ways.
     """
 

@@ -27,7 +27,9 @@ class ProjectSpec(Spec):
 
 @IMAGE_SOURCES.register("harbor")
 class Harbor(SourceSpec):
-    """A primary and its replicas. An image is pushed to the primary and copied to each replica after a lag; a node pulls from
+    """A primary registry and its replicas, with projects and a token service.
+
+    An image is pushed to the primary and copied to each replica after a lag; a node pulls from
     the instance of its zone (zones are shared out over the instances in turn).
     """
 

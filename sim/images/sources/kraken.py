@@ -16,7 +16,9 @@ SOURCE = "uber/kraken source"
 
 @IMAGE_SOURCES.register("kraken")
 class Kraken(PeerToPeer):
-    """An agent dials as many peers of the tracker's answer as it has room for: whole copies first, then origins, then others. Who
+    """Agents on all nodes form a random graph, told of each other by trackers, with origins as seeders.
+
+    An agent dials as many peers of the tracker's answer as it has room for: whole copies first, then origins, then others. Who
     has no room refuses, and the agent waits for its next announcement.
     """
 

@@ -8,7 +8,7 @@ from sim.images.sources.single import SingleRegistry
 
 @IMAGE_SOURCES.register("pre-seeded")
 class PreSeeded(SingleRegistry):
-    """Every node begins with every image that existed when the run began; a single registry has those pushed later."""
+    """Every node begins with every image; a single registry has those pushed later."""
 
     @property
     def on_every_node(self) -> bool:
