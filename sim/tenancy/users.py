@@ -10,6 +10,7 @@ from typing import Any
 from simpy.events import Event
 
 from sim.apiserver.client import Client
+from sim.apiserver.request import Operation
 from sim.controllers.manager import ControllerManager
 from sim.controllers.operations import CHANGE, CREATE, DELETE
 from sim.controllers.pod_control import PodControl
@@ -18,6 +19,8 @@ from sim.state.pods import Phase, PodTable
 from sim.tenancy.script import Script
 from sim.workload import AppKind, Load
 
+AGAIN_S = 1.0
+"""A user whose change or deletion failed tries again after this; our choice, as the default Retry-After."""
 ON_DEMAND = (AppKind.CRON_JOB, AppKind.DAEMON_SET)
 """Kinds whose pods are asked for by time and nodes, not by the user."""
 
@@ -103,8 +106,16 @@ class Users:
             return
         namespace = load.templates[load.app_template[app]].namespace
         client = self._clients[load.app_tenant[app]]
-        if (yield from client.send(CHANGE[AppKind(load.app_kind[app])], namespace)) == 200:
+        if (yield from self._insist(client, CHANGE[AppKind(load.app_kind[app])], namespace)) == 200:
             self._controllers.app_changed(number)
+
+    def _insist(self, client: Client, operation: Operation, namespace: str) -> Generator[Event, Any, int]:
+        """Send until the server has decided; ends with its answer."""
+        code: int = yield from client.send(operation, namespace)
+        while code == 429 or code >= 500:
+            yield self._clock.timeout(AGAIN_S)
+            code = yield from client.send(operation, namespace)
+        return code
 
     def _post(self, client: Client, pod: int) -> Generator[Event, Any, None]:
         stored = yield from self._pod_control.create(client, pod)
@@ -132,6 +143,6 @@ class Users:
         if pods and self._pods.ids["phase"][pods[0]] == Phase.REFUSED:
             return  # its owner was never stored
         namespace = load.templates[load.app_template[app]].namespace
-        if (yield from client.send(DELETE[AppKind(load.app_kind[app])], namespace)) == 200:
+        if (yield from self._insist(client, DELETE[AppKind(load.app_kind[app])], namespace)) == 200:
             self._ended.add(app)
             self._controllers.app_deleted(app)
