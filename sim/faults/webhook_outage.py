@@ -18,7 +18,9 @@ class WebhookOutage(FaultSpec):
     """What becomes of the requests that it is asked about is for the webhook's failurePolicy to say: Fail refuses them, Ignore
     lets them pass, if it is slow after its time-out."""
 
-    webhook: str = param(..., "an admission webhook's name, as in its configuration; or authentication.NAME, authorization.NAME")
+    webhook: str = param(
+        ..., "an admission webhook's name, as in its configuration; or authentication.NAME, authorization.NAME"
+    )
     slower: float | None = param(
         None, "null: it refuses connections; else each request takes so many times as long", gt=1, le=1e6
     )
