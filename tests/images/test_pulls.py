@@ -153,6 +153,22 @@ def test_a_container_may_say_its_own_policy() -> None:
     assert pull_s(simulate(here, load, seed=1))[0] == pytest.approx(50 * MS)
 
 
+def test_a_full_disk_is_emptied_of_what_is_unused() -> None:
+    """Five images of 50 MB one after the other on a disk of 200 MB, each used for 5 s: the fourth fills it beyond 85 %, and the next look
+    removes the first, which was unused for longest, to come down to 80 %; the fifth makes it 100 % again, and the second goes.
+    """
+    images = {f"i{n}": {"size_bytes": 50_000_000} for n in range(5)}
+    sets = {"unpacked_ratio": 1, "disk_bytes": 200_000_000, "other_disk_bytes": 0, "gc_period_s": 5, "gc_min_age_s": 2}
+    scenario = exact(images=images, kubelet__images=sets, horizon_s=120)
+    load = pods_of(*images)
+    load = replace(load, app_time_s=np.array([1.0, 16.0, 31.0, 46.0, 61.0]), pod_duration_s=np.full(5, 5.0))
+    cluster = Cluster(scenario, load, Streams(1))
+    cluster.clock.run_until(120)
+    assert cluster.images.removed == 2
+    assert cluster.images.stores[0].present == {"i2", "i3", "i4"}
+    assert not cluster.images.broken_laws()
+
+
 def test_a_lazy_image_starts_with_what_it_reads() -> None:
     """A tenth of 50 MB in pieces of 1 MiB, one request of 10 ms after the other, 50 ms on the wire, 5 ms to decompress; never whole."""
     source = {
