@@ -227,7 +227,8 @@ def churn(record: RunRecord) -> Churn:
     total = np.zeros(seconds)
     for name in ("created_s", "bound_s", "delete_requested_s"):
         total += np.histogram(columns[name][~np.isnan(columns[name])], edges)[0]
-    user = [i for i, kind in enumerate(record.request_kinds) if kind.client == "user" and kind.resource != "pods"]
+    kinds = enumerate(record.request_kinds)
+    user = [i for i, kind in kinds if not kind.client.startswith("system:") and kind.resource != "pods"]
     rows = np.isin(record.requests["kind"], user)
     total += np.histogram(record.requests["time_s"][rows], edges, weights=record.requests["count"][rows])[0]
     within = float((total <= CHURN_LIMIT_PER_S).mean())

@@ -154,8 +154,8 @@ def test_churn_counts_changes_and_users_requests_by_the_second() -> None:
     pods = empty_pods(41)
     pods["requested_s"][:] = pods["created_s"][:] = np.concatenate([np.full(20, 0.5), np.full(21, 2.5)])
     kinds = [
-        RequestKind("GET", "services", "resource", "user", 200),
-        RequestKind("GET", "nodes", "resource", "scheduler", 200),
+        RequestKind("GET", "services", "resource", "tenant-1", 200),
+        RequestKind("GET", "nodes", "resource", "system:kube-scheduler", 200),
     ]
     record = bare_record(pods, end_s=10.0, requests=log_of([(4.5, 0.1, 0, 3), (5.5, 0.1, 1, 100)]), request_kinds=kinds)
     churn = slo.churn(record)
