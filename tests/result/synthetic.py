@@ -134,7 +134,7 @@ def make_record(
             table["sandbox_started_s"][:] = table["volumes_ready_s"]
         if stage.name == "image pull":
             table["sandbox_ready_s"][:] = table["network_ready_s"]
-            table["pull_started_s"][:] = table["network_ready_s"]
+            table["initialized_s"][:] = table["pull_started_s"][:] = table["network_ready_s"]
             clock = np.where(rng.random(pods) < 0.6, table["pull_started_s"], clock)
         table[stage.end][:] = clock
     unfit = rng.random(pods) < 0.03
