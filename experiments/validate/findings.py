@@ -23,7 +23,7 @@ UNEXPLAINED: tuple[str, ...] = (
     "The scheduler's benchmark in one process over plain HTTP: its CPU for a pod is predicted 30 % too high; costs were measured with "
     "TLS. Inter-pod affinity's filter costs no more than any other here (measured 8 ms a cycle, predicted 2.5). The number of "
     "answers 429 and the throughput do come out, from a client without a name that only the catch-all level serves.",
-    "The same benchmark with 5,000 nodes binds 163 to 183 pods a second in reality, 245 in prediction: the API server's own work grows with "
+    "The same benchmark with 5,000 nodes binds 163 to 183 pods a second in reality, 245 in prediction: the server's own work grows with "
     "the cluster there (node statuses, larger caches and collections), which rows with 50 nodes do not show.",
     "Unschedulable: the real pod creator met no 429 (all its pods posted in 1 s), the simulated one shares them with the bindings.",
     "Published LISTs of 300,000 small objects take three to four times what is predicted: a cost for each object, beside each byte, was "
