@@ -376,5 +376,7 @@ def tables(seed: int = 1, published: Path | None = None) -> dict[str, pd.DataFra
     }
     if shared_folder() is not None:
         found["Stages: the kubelet's, a real one of 1.20 on hollow nodes, by rate of pods"] = stages(seed)
-        found["Set-up: pods' networks, by how many at a time"] = network.frame(list(network.set_up_rows(seed)))
+        found["Set-up: pods' networks, by how many at a time"] = network.frame(
+            list(network.set_up_rows(network.measurements(None), seed))
+        )
     return found
