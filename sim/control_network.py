@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
+from itertools import cycle
 from typing import TYPE_CHECKING
 
+from simpy.events import Event
+
+from sim.apiserver.identity import Identity
 from sim.apiserver.wire_bytes import WireBytes
 from sim.etcd.router import EtcdRouter
 from sim.network.control_traffic import NODES, ControlTraffic, Way
-from sim.network.fabric import underlay_of
 
 if TYPE_CHECKING:
     from sim.simulate import Cluster
@@ -21,15 +25,16 @@ class ControlNetwork:
         scenario = cluster.scenario
         zones = [node.zone for node in cluster.nodes]
         servers = scenario.registry.servers(len(zones))
-        if cluster.fabric is not None:
-            underlay = cluster.fabric.underlay
-        else:
-            interfaces = (machine.nic_bytes_per_s for machine in scenario.machines.values())
-            underlay = underlay_of(scenario.network, zones, *servers, *interfaces)
         places = {name: len(zones) + len(servers) + number for number, name in enumerate(scenario.machines)}
         spec = scenario.network.control_traffic
-        self.traffic = ControlTraffic(cluster.clock, spec, underlay, len(zones), places, cluster.fabric)
+        self.traffic = ControlTraffic(cluster.clock, spec, cluster.fabric.underlay, len(zones), places, cluster.fabric)
         self._api, self._members = scenario.apiserver.machine, scenario.etcd.machines
+        self._lists = [
+            (machine, api.lists) for machine, api in zip(scenario.apiserver.machine_names, cluster.apis, strict=True)
+        ]
+        self._nodes = cycle(range(len(zones)))
+        for machine, lists in self._lists:
+            lists.transfer = partial(self._answer, machine)
         self._place_of_component = {
             "kube-scheduler": scenario.scheduler.machine,
             "kube-controller-manager": scenario.controllers.machine,
@@ -64,6 +69,11 @@ class ControlNetwork:
         for number in self._places[place]:
             self._clients[number].network_s = round_trip_s
 
+    def _answer(self, machine: str, user: Identity, size_bytes: float) -> Event | None:
+        """An answer to a LIST leaves an API server. Nodes are taken in turn."""
+        place = self.place_of(user.name)
+        return self.traffic.transfer(machine, next(self._nodes) if place == NODES else place, size_bytes)
+
     def _sent(self) -> Iterator[tuple[Way, float]]:
         by_client, stored = self._requests.new()
         for client, (up, down) in by_client.items():
@@ -72,6 +82,10 @@ class ControlNetwork:
             yield Way(self._api, place), down
         leader = self._members[0]
         yield Way(self._api, leader), stored
+        for machine, lists in self._lists:
+            for user, size_bytes in lists.small_bytes.items():
+                yield Way(machine, self.place_of(user)), size_bytes
+            lists.small_bytes.clear()
         for follower in self._members[1:]:
             yield Way(leader, follower), stored
         for resource, watchers, total in self._watch.sent():

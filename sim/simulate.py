@@ -236,8 +236,7 @@ class Cluster:
         self.users = Users(clock, load, pods, users, self.pod_control, self.controllers)
         self.control_network = ControlNetwork(self)
         self._wire_traffic(streams)
-        if self.fabric is not None:
-            self.control_network.traffic.stream(self.images.source.link_load)
+        self.control_network.traffic.stream(self.images.source.link_load)
         self.sampler = MeterSampler(clock, scenario.sample_period_s, self._meters(), self._levels())
         kubelet = scenario.kubelet
         if load.nodes_run and kubelet.node_leases:
@@ -626,14 +625,12 @@ class Cluster:
         spec = scenario.kubelet
         image_specs = scenario.all_images()
         images, zones, nic = build_images(image_specs), [node.zone for node in self.nodes], scenario.network.nic_bytes_per_s
-        one_flow_a_node = spec.serial_image_pulls and all(len(image.layers) == 1 for image in images.values())
         self.fabric = build_fabric(
             clock,
             scenario.network,
             zones,
             *scenario.registry.servers(len(zones)),
             *(machine.nic_bytes_per_s for machine in scenario.machines.values()),
-            always=not (scenario.registry.one_server and one_flow_a_node),
             cores=max(1, int(np.median([node.cores for node in self.nodes]))) if scenario.network.traffic else 0,
         )
         containers = [(*template.init_containers, *template.containers) for template in load.templates]
@@ -707,7 +704,6 @@ class Cluster:
         traffic = self.scenario.network.traffic
         if not traffic:
             return
-        assert self.fabric is not None
         self.traffic = PodTraffic(
             self.clock,
             traffic,

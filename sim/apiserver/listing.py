@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections import defaultdict
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from sim.apiserver.encoding import LISTS
@@ -73,6 +74,10 @@ class Lists:
         """Answers, as they went over the network."""
         self.objects = 0
         """Objects in them."""
+        self.transfer: Callable[[Identity, float], Event | None] = lambda user, size_bytes: None
+        """Sends an answer over the underlay; fires with the last byte. None: it is too small to be a flow, or goes nowhere."""
+        self.small_bytes: defaultdict[str, float] = defaultdict(float)
+        """By user: answers that were no flow; whoever spreads them over links takes them away."""
 
     def read(
         self, operation: ListOperation, user: Identity, namespace: str, own_cpu_s: float
@@ -107,9 +112,24 @@ class Lists:
             yield cores.work(cpu_s - collected_s)
         finally:
             self._held_bytes -= held
+        size_bytes = encoding.answer(encoding.of(user), stored).wire_bytes
         self.objects += found
-        self.sent_bytes += encoding.answer(encoding.of(user), stored).wire_bytes
+        self.sent_bytes += size_bytes
+        sending = self.transfer(user, size_bytes)
+        if sending is None:
+            self.small_bytes[user.name] += size_bytes
+        else:
+            yield sending
         return 200
+
+    def answered(self, operation: ListOperation, user: Identity, count: int) -> None:
+        """`count` alike LISTs of components were answered together."""
+        found = self._storage.listed(operation, "")
+        stored, encoding = found * self._storage.object_bytes(operation.resource), self._storage.encoding
+        size_bytes = count * encoding.answer(encoding.of(user), stored).wire_bytes
+        self.objects += count * found
+        self.sent_bytes += size_bytes
+        self.small_bytes[user.name] += size_bytes
 
     def from_cache(self, operation: ListOperation) -> bool:
         """Whether the watch cache answers it."""

@@ -173,6 +173,8 @@ class ApiServer:
                     if operation.keys and not error:
                         self._storage.add(operation.resource, "", served * operation.keys)
                 self._log.add(operation, user.name, 500 if error else _done(operation), stored_s - each_s, served)
+                if isinstance(operation, ListOperation) and not error:
+                    self.lists.answered(operation, user, served)
                 if error:
                     served = 0
         finally:

@@ -20,14 +20,15 @@ class WireBytes:
         self._row = 0
 
     def new(self) -> tuple[dict[str, tuple[float, float]], float]:
-        """Bytes to the server and back by client, and bytes written to the store. A write carries its object both ways, a read back."""
+        """Bytes to the server and back by client, and bytes written to the store. A write carries its object both ways, a read back;
+        objects of LISTs are not in it (see `Lists`)."""
         self._row, counts = self._log.counts_from(self._row)
         by_client: dict[str, tuple[float, float]] = {}
         stored = 0.0
         for (operation, client, code), count in zip(self._log.kinds(), counts.tolist(), strict=True):
             if not count:
                 continue
-            object_bytes = self._object_bytes(operation.resource) if code < 400 else 0
+            object_bytes = self._object_bytes(operation.resource) if code < 400 and operation.verb != "LIST" else 0
             up, down = by_client.get(client, (0.0, 0.0))
             half = self._headers_bytes / 2
             sent = object_bytes if operation.verb in ("POST", "PUT", "PATCH") else 0

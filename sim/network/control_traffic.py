@@ -66,6 +66,8 @@ class ControlTraffic:
         self._idle_s: dict[Way, float] = {}
         """Latencies without flows, until the background changes."""
         self.sent_bytes = 0.0
+        self.flow_bytes = 0.0
+        """Of these, in flows."""
         self.meters = {
             name: Meter(clock, f"{name} interface", "network", float(underlay.capacity[2 * host]))
             for name, host in self._places.items()
@@ -103,9 +105,14 @@ class ControlTraffic:
                     self._told_s[number] = one_way_s
                     tell(one_way_s)
 
-    def transfer(self, source: str, node: int, size_bytes: float) -> Event | None:
-        """Something large from a machine to a node, as a flow; fires with the last byte. None: no flows are simulated here."""
-        return None if self._fabric is None else self._fabric.transfer(self._places[source], node, size_bytes)
+    def transfer(self, source: str, target: str | int, size_bytes: float) -> Event | None:
+        """Something large from a machine to another or to a node, as a flow; fires with the last byte. None: it is none."""
+        host = target if isinstance(target, int) else self._places[target]
+        if self._fabric is None or size_bytes < self._spec.flow_bytes or host == self._places[source]:
+            return None
+        self.sent_bytes += size_bytes
+        self.flow_bytes += size_bytes
+        return self._fabric.transfer(self._places[source], host, size_bytes)
 
     def one_way_s(self, way: Way) -> float:
         """Propagation, switches, and waiting behind others at each port; the mean over nodes."""

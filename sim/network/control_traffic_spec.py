@@ -20,6 +20,13 @@ class ControlTrafficSpec(Spec):
     packet_bytes: float = param(
         1500.0, "what a small message waits behind at a busy port", source="MTU of Ethernet", ge=64, le=65535
     )
+    flow_bytes: float = param(
+        1e6,
+        "an answer to a LIST from this size on is a flow; smaller ones are spread over a period",
+        source="our choice: below it slow start, not the link, decides",
+        ge=1,
+        le=1e15,
+    )
     least_delay_s: float = param(1e-5, "a way shorter than this does not delay a message", ge=0, le=1)
     least_wait_s: float = param(
         1e-3, "a round trip shorter than this is not waited for by each request: it would cost an event", ge=0, le=1

@@ -1,7 +1,7 @@
 """The underlay during a run: transfers between hosts share interfaces, rack uplinks and the way between zones.
 
-Where only interfaces limit (a flat underlay), transfers out of one server are processor sharing on its interface, which costs
-two events each however many there are. With racks or zones every transfer is a flow in a `FlowTable`.
+Every transfer is a flow in a `FlowTable`. One server alone, with nothing but interfaces around it, is an `Uplink`: processor sharing
+on its interface, which is the same and needs no table.
 """
 
 from __future__ import annotations
@@ -207,13 +207,11 @@ def build_fabric(
     spec: NetworkSpec,
     zones: Sequence[str],
     *servers_bytes_per_s: float,
-    always: bool = False,
     cores: int = 0,
-) -> Fabric | None:
-    """The fabric of a cluster with its servers as the last hosts; None where only interfaces limit, unless `always`.
+) -> Fabric:
+    """The fabric of a cluster with its servers as the last hosts.
 
-    zones: the zone of each node. servers_bytes_per_s: interface of each server; servers stand in the first zone. always: needed
-    where a receiver has several transfers at a time, or a transfer one of several servers: then one server's interface is not all.
+    zones: the zone of each node. servers_bytes_per_s: interface of each server; servers stand in the first zone.
     cores: of each node that move packets between pods; 0: no traffic between pods is played. Else the world outside is the last
     host, as wide as all nodes.
     """
@@ -221,8 +219,6 @@ def build_fabric(
         outside = len(zones) + len(servers_bytes_per_s)
         underlay = underlay_of(spec, zones, *servers_bytes_per_s, len(zones) * spec.nic_bytes_per_s)
         return Fabric(clock, underlay, FlowWays(spec, underlay, outside, cores, Offload.PODS))
-    if not always and spec.underlay.topology == "flat" and not spec.underlay.zones_bandwidth_bytes_per_s:
-        return None
     return Fabric(clock, underlay_of(spec, zones, *servers_bytes_per_s))
 
 

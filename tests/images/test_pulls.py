@@ -196,25 +196,6 @@ def test_a_slow_disk_of_the_registry_is_read_once() -> None:
     assert pull_s(result) == pytest.approx([1.0, 1.0], abs=0.02)
 
 
-def test_one_server_in_a_flat_network_needs_no_table_of_flows() -> None:
-    """The same pulls with and without a `Fabric` end at the same times; an image of two layers that nobody asks for brings it in."""
-    load = load_of(*((1.0 + 0.01 * n, AppKind.POD, 3) for n in range(10)))
-    scenario = exact(nodes__pools__general__count=12)
-    fast = Cluster(scenario, load, Streams(1))
-    assert fast.fabric is None
-    unused = {
-        "app": {"size_bytes": 50_000_000},
-        "other": {"size_bytes": 9, "layers": [{"digest": "x", "size_bytes": 1}]},
-    }
-    slow = Cluster(scenario.replace({"images": unused}), load, Streams(1))
-    assert slow.fabric is not None
-    for cluster in (fast, slow):
-        cluster.clock.run_until(60)
-    assert np.array(slow.pods.times["pull_ready_s"]) == pytest.approx(
-        np.array(fast.pods.times["pull_ready_s"]), abs=1e-6
-    )
-
-
 @pytest.mark.parametrize("name", list(IMAGE_SOURCES))
 def test_every_source_brings_images_and_loses_no_byte(name: str) -> None:
     """The invariants of images are checked at the end of every run."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sim.engine.clock import Clock
+from sim.apiserver.identity import MASTERS, identity
+from sim.apiserver.request import list_operation
+from sim.base.rand import Streams
+from sim.engine.clock import Clock, when
 from sim.network.control_traffic import NODES, ControlTraffic, Way
 from sim.network.control_traffic_spec import ControlTrafficSpec
-from sim.network.fabric import Fabric
+from sim.network.fabric import Fabric, ServerLink
 from sim.network.topology import UnderlaySpec, build_underlay
 from sim.scenario import Scenario
 from sim.simulate import Cluster, simulate
@@ -20,7 +23,7 @@ def bed(rate_bytes_per_s: float, topology: str = "leaf-spine") -> tuple[Clock, F
     underlay = build_underlay(UnderlaySpec(topology=topology, rack_nodes=2, spines=1, oversubscription=1), 5, 1e6)
     fabric = Fabric(clock, underlay)
     traffic = ControlTraffic(
-        clock, ControlTrafficSpec(period_s=1.0, packet_bytes=1000), underlay, 4, {"api": 4}, fabric
+        clock, ControlTrafficSpec(period_s=1.0, packet_bytes=1000, flow_bytes=1), underlay, 4, {"api": 4}, fabric
     )
     traffic.count(lambda: [(Way("api", NODES), rate_bytes_per_s)])
     clock.start(traffic.run())
@@ -105,13 +108,74 @@ def test_members_of_etcd_wait_for_a_loaded_interface():
             "etcd.machines": ["a", "b", "c"],
         },
     )
-    from sim.base.rand import Streams
-
     load = scenario.checked_workload().build(scenario.setting(), Streams(1))
     cluster = Cluster(scenario, load, Streams(1))
     cluster.clock.run_until(20.0)
     assert cluster.etcd.links.waiting_s > 0
     assert cluster.etcd.links.delay_s(0, 1) > scenario.etcd.member_rtt_s / 2
+
+
+def sent_by_a_server(shared: bool) -> list[float]:
+    """When three transfers of a server of 1 MB/s to nodes of 400 kB/s end; shared: over a fabric."""
+    clock, ended = Clock(), []
+    underlay = build_underlay(UnderlaySpec(), 4, np.array([4e5, 4e5, 4e5, 1e6]))
+    link = ServerLink(clock, "registry", 1e6, 4e5, Fabric(clock, underlay) if shared else None, 3)
+
+    def send(node: int, size_bytes: float) -> None:
+        when(link.transfer(size_bytes, node), lambda _: ended.append(clock.now))
+
+    for node, size_bytes in enumerate((3e5, 9e5, 2e5)):
+        clock.at(0.3 * node, lambda _, node=node, size_bytes=size_bytes: send(node, size_bytes))
+    clock.run_until(20)
+    return ended
+
+
+def test_a_server_alone_needs_no_table_of_flows():
+    """Processor sharing on its interface gives the fabric's times."""
+    assert len(sent_by_a_server(False)) == 3
+    assert sent_by_a_server(False) == pytest.approx(sent_by_a_server(True))
+
+
+def listed(rate_bytes_per_s: float, **more: object) -> tuple[float, float, ControlTraffic]:
+    """Seconds that a LIST of all pods takes when about 200 are there, bytes/s that small messages leave of the interface."""
+    scenario = Scenario.load(
+        "quick",
+        {**SMALL, "machines.control-plane.nic_bytes_per_s": rate_bytes_per_s, **more},
+    )
+    load = scenario.checked_workload().build(scenario.setting(), Streams(1))
+    cluster = Cluster(scenario, load, Streams(1))
+    cluster.clock.run_until(20)
+    traffic = cluster.control_network.traffic
+    left_bytes_per_s = cluster.fabric.link_loads()[0][2 * traffic._places["control-plane"]]
+    client, begun_s = cluster._client(identity("kubernetes-admin", (MASTERS,))), cluster.clock.now
+    ended: list[float] = []
+    task = cluster.clock.start(client.send(list_operation("pods", version="any"), ""))
+    when(task, lambda _: ended.append(cluster.clock.now))
+    cluster.clock.run_until(cluster.clock.now + 9)
+    return ended[0] - begun_s, left_bytes_per_s, traffic
+
+
+def test_a_large_list_is_a_flow():
+    """It takes its bytes over the API server's interface longer than the same LIST that is none."""
+    flow = {"network.control_traffic.flow_bytes": 1e4}
+    took_s, left_bytes_per_s, traffic = listed(2e6, **flow)
+    small_s, _, other = listed(2e6)
+    assert traffic.flow_bytes > 1e5
+    assert other.flow_bytes == 0
+    assert left_bytes_per_s < 2e6
+    assert took_s - small_s == pytest.approx(traffic.flow_bytes / left_bytes_per_s, rel=0.03)
+
+
+def test_an_image_slows_down_beside_a_large_answer():
+    """On a flat network too: both come to one node, each gets half of its interface."""
+    scenario = Scenario.load("quick", {**SMALL, "network.nic_bytes_per_s": 1e6})
+    load = scenario.checked_workload().build(scenario.setting(), Streams(1))
+    cluster = Cluster(scenario, load, Streams(1))
+    done: list[float] = []
+    when(cluster.control_network.traffic.transfer("control-plane", 5, 2e6), lambda _: done.append(cluster.clock.now))
+    when(cluster.fabric.transfer(60, 5, 1e6), lambda _: done.append(cluster.clock.now))
+    cluster.clock.run_until(4)
+    assert done == pytest.approx([2, 3], rel=0.02)
 
 
 def test_images_and_the_api_share_racks():

@@ -7,7 +7,7 @@ import pytest
 
 from sim.engine.clock import Clock
 from sim.network.control_traffic import NODES, ControlTraffic, Way
-from sim.network.fabric import Fabric, build_fabric
+from sim.network.fabric import build_fabric
 from sim.network.pod_traffic import (
     DONE,
     NEVER_BEGAN,
@@ -43,8 +43,7 @@ class Bed:
             self.pods.ids["node"][pod] = pod
             self.pods.ids["phase"][pod] = Phase.RUNNING
         fabric = build_fabric(self.clock, spec, ["a"] * nodes, NIC, cores=4)
-        assert fabric is not None
-        self.fabric: Fabric = fabric
+        self.fabric = fabric
         self.control = ControlTraffic(self.clock, spec.control_traffic, fabric.underlay, nodes, {"api": nodes}, fabric)
         self.spread = RouteSpread(self.clock, spec.cni, spec.bgp, spec.felix, nodes, 0, self.pods)
         self.traffic = PodTraffic(

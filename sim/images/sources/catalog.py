@@ -115,11 +115,6 @@ class SourceSpec(Spec):
         raise NotImplementedError
 
     @property
-    def one_server(self) -> bool:
-        """Whether all bytes come out of one interface, so that a flat network needs no table of flows."""
-        return False
-
-    @property
     def on_every_node(self) -> bool:
         """Whether every node holds every image from its beginning on."""
         return False

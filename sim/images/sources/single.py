@@ -33,10 +33,6 @@ class SingleRegistry(SourceSpec):
     def servers(self, nodes: int) -> tuple[float, ...]:
         return (self.bandwidth_bytes_per_s,)
 
-    @property
-    def one_server(self) -> bool:
-        return True
-
     def connect(self, site: Site) -> ImageSource:
         return _Registry(site, self)
 
