@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from math import nan
 from typing import Any
 
 from simpy.events import Event
@@ -21,9 +22,11 @@ class Mark:
     """One strike of a fault."""
 
     name: str
+    number: int
+    """The fault's position in the scenario's list."""
     begin_s: float
-    end_s: float = float("inf")
-    """inf: it lasts until the end of the run."""
+    end_s: float = nan
+    """NaN: it lasts until the end of the run."""
 
 
 class Faults:
@@ -46,15 +49,15 @@ class Faults:
                 while (at_s := at_s + float(rng.exponential(fault.mean_between_s))) < horizon_s:
                     times_s.append(at_s)
             for at_s in sorted(times_s):
-                struck.clock.start(self._run(name, fault, at_s))
+                struck.clock.start(self._run(name, number, fault, at_s))
 
-    def _run(self, name: str, fault: FaultSpec, at_s: float) -> Generator[Event, Any, None]:
+    def _run(self, name: str, number: int, fault: FaultSpec, at_s: float) -> Generator[Event, Any, None]:
         clock = self._struck.clock
         notice_s = min(NOTICE_S, at_s)
         yield clock.timeout(at_s - notice_s)
         fault.prepare(self._struck)
         yield clock.timeout(notice_s)
-        mark = Mark(name, clock.now)
+        mark = Mark(name, number, clock.now)
         self.marks.append(mark)
         self.active += 1
         yield from fault.strike(self._struck)

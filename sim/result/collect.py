@@ -46,6 +46,7 @@ def collect(cluster: Cluster, seed: int, replication: int, complete: bool) -> Ru
         resources=_resources(cluster, series),
         fsyncs=_fsyncs(cluster),
         traffic=_traffic(cluster),
+        faults=_faults(cluster),
         reasons=reasons,
         unschedulable_text=text,
         counters=_counters(cluster),
@@ -178,6 +179,17 @@ def _traffic(cluster: Cluster) -> dict[str, np.ndarray]:
                 rows[-1] |= {"bytes": tally.bytes_moved, "wire_bytes": tally.wire_bytes, "lost_bytes": tally.lost_bytes}
                 rows[-1] |= {"cpu_s": tally.cpu_s, **dict(zip(("p50_s", "p90_s", "p99_s"), quantiles, strict=True))}
     return {name: np.array([row.get(name, np.nan) for row in rows], empty.dtype) for name, empty in table.items()}
+
+
+def _faults(cluster: Cluster) -> dict[str, np.ndarray]:
+    """Every strike of a fault."""
+    marks = cluster.faults.marks
+    return {
+        "fault": np.array([mark.name for mark in marks], object),
+        "number": np.array([mark.number for mark in marks], np.int32),
+        "begin_s": np.array([mark.begin_s for mark in marks], float),
+        "end_s": np.array([mark.end_s for mark in marks], float),
+    }
 
 
 def _reasons(cluster: Cluster) -> tuple[dict[str, int], str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,6 +41,9 @@ ROOM_COLOURS: Mapping[str, tuple[str, str]] = {
 LINE_COLOURS: tuple[str, ...] = tuple(light for room, (light, _) in ROOM_COLOURS.items() if room)
 INK, QUIET, GRID = ("#1f2328", "#d6dbe1"), ("#5f6670", "#9aa3ad"), ("#e3e5e8", "#363c44")
 """Text, secondary text and grid lines, light and dark."""
+
+FAULT = "#e34948"
+"""What shades the time while a fault lasts, on both pages."""
 
 WIDTH_IN = 8.2
 """Figures are drawn for a text column of this width."""
@@ -354,6 +358,13 @@ class Plots:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         if record.warm_up_s > 0:
             axes.axvspan(0, record.warm_up_s, color=QUIET[0], alpha=0.1, linewidth=0)
+        self._shade_faults(axes)
+
+    def _shade_faults(self, axes: Axes) -> None:
+        """From when to when something was broken; one colour for all."""
+        faults, end_s = self._result.record.faults, self._result.record.end_s
+        for begin_s, until_s in zip(faults["begin_s"].tolist(), faults["end_s"].tolist(), strict=True):
+            axes.axvspan(begin_s, end_s if isnan(until_s) else until_s, color=FAULT, alpha=0.13, linewidth=0, gid="fault")
 
 
 FIGURES: Sequence[str] = ("startup_breakdown", "startup_cdf", "latency_cdf", "queues", "utilisation", "nodes_fill")

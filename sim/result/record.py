@@ -60,6 +60,11 @@ def no_traffic() -> dict[str, np.ndarray]:
     return {**text, "count": np.zeros(0, np.int64), **{name: np.zeros(0) for name in amounts}}
 
 
+def no_faults() -> dict[str, np.ndarray]:
+    """The columns of `RunRecord.faults`, without rows."""
+    return {"fault": np.zeros(0, object), "number": np.zeros(0, np.int32), "begin_s": np.zeros(0), "end_s": np.zeros(0)}
+
+
 @dataclass
 class RunRecord:
     """Everything `Result` is made from. All times in simulated seconds."""
@@ -96,6 +101,8 @@ class RunRecord:
     """time_s (f8, when it ended), latency_s (f4) and member (i4) of each fsync of etcd's log."""
     traffic: dict[str, np.ndarray] = field(default_factory=no_traffic)
     """One row an outcome of a named traffic: see the schema."""
+    faults: dict[str, np.ndarray] = field(default_factory=no_faults)
+    """One row a strike of a fault, in the order of the strikes: see the schema."""
     reasons: dict[str, int] = field(default_factory=dict)
     """Pods pending at the end by the scheduler's (or quota's) reason."""
     unschedulable_text: str = ""

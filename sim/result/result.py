@@ -74,6 +74,11 @@ class Result:
         return tables.traffic(self.record)
 
     @cached_property
+    def faults(self) -> pd.DataFrame:
+        """One row a strike of a fault: which, and from when to when. Figures over time shade them."""
+        return tables.faults(self.record)
+
+    @cached_property
     def resources(self) -> pd.DataFrame:
         """One row a contended thing: capacity, utilisation, waiting."""
         return tables.resources(self.record)

@@ -14,6 +14,7 @@ TABLES: Mapping[str, str] = {
     "series": "one row a sample period: levels and utilisations over time",
     "fsyncs": "one row an fsync of etcd's log",
     "traffic": "one row an outcome of a named traffic between pods: done, or why not",
+    "faults": "one row a strike of a fault: what broke, from when to when",
     "resources": "one row a contended thing: cores, seats, logs, links, rate limiters",
 }
 """The tables of a result, in reading order."""
@@ -98,6 +99,13 @@ TRAFFIC: tuple[Column, ...] = (
     Column("p50_s", "s", "median time of a transfer, or of a request from the front to the last answer, of those done"),
     Column("p90_s", "s", "90th percentile of it"),
     Column("p99_s", "s", "99th percentile of it"),
+)
+
+FAULTS: tuple[Column, ...] = (
+    Column("fault", "name", "type of the fault"),
+    Column("number", "row", "which one of the scenario's `faults`, from 0"),
+    Column("begin_s", "s", "when it struck (simulated time)"),
+    Column("end_s", "s", "when it was over; missing: it lasted until the end of the run"),
 )
 
 SERIES_TIME = Column("time_s", "s", "end of the sample period (simulated time)")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = "kubedes result"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 MANIFEST = "manifest.json"
 REPORT = "report.html"
 """The report of the run, which the command line puts beside the tables."""
@@ -303,8 +303,8 @@ def _codes(column: Any, names: list[Any]) -> np.ndarray:
 
 
 def _record(manifest: dict[str, Any], tables: dict[str, Any]) -> RunRecord:
-    pods, log, nodes, series, fsyncs, traffic = (
-        tables[name] for name in ("pods", "request_log", "nodes", "series", "fsyncs", "traffic")
+    pods, log, nodes, series, fsyncs, traffic, faults = (
+        tables[name] for name in ("pods", "request_log", "nodes", "series", "fsyncs", "traffic", "faults")
     )
 
     def values(table: Any, name: str) -> np.ndarray:
@@ -335,6 +335,7 @@ def _record(manifest: dict[str, Any], tables: dict[str, Any]) -> RunRecord:
         resources=[ResourceStat(**row) for row in tables["resources"].to_pylist()],
         fsyncs={name: values(fsyncs, name) for name in fsyncs.column_names},
         traffic={name: values(traffic, name) for name in traffic.column_names},
+        faults={name: values(faults, name) for name in faults.column_names},
         reasons=manifest["reasons"],
         unschedulable_text=manifest["unschedulable_text"],
         counters=manifest["counters"],

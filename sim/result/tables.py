@@ -156,6 +156,13 @@ def traffic(record: RunRecord) -> pd.DataFrame:
     return pd.DataFrame({column.name: record.traffic[column.name] for column in schema.TRAFFIC}, copy=False)
 
 
+def faults(record: RunRecord) -> pd.DataFrame:
+    """The strikes of the scenario's faults, in their order."""
+    import pandas as pd
+
+    return pd.DataFrame({column.name: record.faults[column.name] for column in schema.FAULTS}, copy=False)
+
+
 def columns_of(record: RunRecord) -> dict[str, tuple[schema.Column, ...]]:
     """The declared columns of each table of this record."""
     return {
@@ -166,6 +173,7 @@ def columns_of(record: RunRecord) -> dict[str, tuple[schema.Column, ...]]:
         "series": (schema.SERIES_TIME, *record.series_columns),
         "fsyncs": schema.FSYNCS,
         "traffic": schema.TRAFFIC,
+        "faults": schema.FAULTS,
         "resources": schema.RESOURCES,
     }
 

@@ -7,6 +7,7 @@ import pytest
 from sim.base.errors import InputError
 from sim.etcd.spec import EtcdSpec
 from sim.faults.catalog import FAULTS
+from sim.result.result import Result
 from sim.scenario import Scenario
 from sim.simulate import simulate
 
@@ -14,14 +15,42 @@ THREE = {"machines": {"control-plane": {}, "etcd-0": {}, "etcd-1": {}, "etcd-2":
          "etcd.machines": ["etcd-0", "etcd-1", "etcd-2"]}
 
 
+NEEDS = {
+    "webhook-outage": (
+        {"webhook": "authentication.webhook"},
+        {"apiserver.authentication.modes": ["x509", "service-account", "webhook"], "apiserver.authentication.tenants": "webhook",
+         "apiserver.authentication.methods": {"webhook": {"server": {"workers": 5}}}},
+    ),
+}
+"""What a fault must be told, and what the scenario must have for it."""
+
+
 @pytest.mark.parametrize("name", list(FAULTS))
 def test_every_fault_strikes_and_passes(name):
-    fault = {"type": name, "at_s": [15.0]}
-    result = simulate(Scenario.load("quick").replace({**THREE, "scheduler.replicas": 2, "faults": [fault], "horizon_s": 80.0}))
+    """It shows in the time series and in the table of faults, which is the same when read back."""
+    fields, sets = NEEDS.get(name, ({}, {}))
+    fault = {"type": name, "at_s": [15.0], **fields}
+    result = simulate(
+        Scenario.load("quick").replace({**THREE, **sets, "scheduler.replicas": 2, "faults": [fault], "horizon_s": 80.0})
+    )
+    assert result.faults["fault"].tolist() == [name]
+    assert result.faults["begin_s"].tolist() == [15.0]
+    assert not (result.faults["end_s"] < 15.0).any()
     active = result.series.set_index("time_s")["faults_active"]
     assert active.loc[:14.5].eq(0).all()
     assert active.loc[15.5:].max() == 1
     assert FAULTS[name].__doc__
+
+
+def test_marks_are_kept_and_shade_the_figures_over_time(tmp_path):
+    """Two faults, one of which lasts beyond the end: the same when read back, and one span each in a figure."""
+    faults = [{"type": "etcd-disk-stall", "at_s": [10.0, 20.0], "for_s": 1.0}, {"type": "etcd-slow-disk", "at_s": [15.0], "for_s": 99.0}]
+    result = simulate(Scenario.load("quick").replace({**THREE, "faults": faults, "horizon_s": 30.0}))
+    again = Result.load(result.save(tmp_path / "run"))
+    assert again.faults.equals(result.faults)
+    assert again.faults["number"].tolist() == [0, 1, 0]
+    assert again.faults["end_s"].isna().tolist() == [False, True, False]
+    assert sum(patch.get_gid() == "fault" for patch in again.plot.utilisation().axes[0].patches) == 3
 
 
 def test_events_in_a_group_of_their_own():

@@ -236,7 +236,7 @@ def damage(folder: Path, how: str) -> None:
         ("short", r"pods\.parquet.*not what the manifest says"),
         ("missing", r"pods\.parquet.*is missing"),
         ("manifest", r"manifest\.json.*cannot be read"),
-        ("version", "99 must have format_version 3"),
+        ("version", "99 must have format_version 4"),
         ("unlisted", r"pods\.parquet.*not listed"),
     ],
 )
