@@ -651,8 +651,9 @@ class Cluster:
         ipam = Client(clock, self._link("calico-cni"), identity("calico-cni", (MASTERS,)), None)
         self.network = PodNetwork(
             clock, scenario.network, len(self.nodes), pods, scenario.base_dir, lambda operation: ipam.send(operation, ""),
-            streams("network.routes"),
+            streams("network.routes"), self._proxy_works,
         )
+        self.controllers.on_endpoints = self.network.services.slices_heard
         pool_runtimes = {name: pool.runtime for name, pool in scenario.nodes.all_pools.items() if pool.runtime is not None}
         self.kubelets = Kubelets(
             clock,
@@ -808,6 +809,11 @@ class Cluster:
         if self.traffic is not None:
             self.traffic.node_died(node)
 
+    def _proxy_works(self, node: int, cpu_s: float) -> None:
+        """A node's kube-proxy writes its rules."""
+        if (found := self.kubelets.nodes.get(node)) is not None:
+            found.machine.load(cpu_s)
+
     def _machine_starts(self, node: int) -> None:
         self.reboots.start(node)
         if self.traffic is not None:
@@ -816,7 +822,7 @@ class Cluster:
     def _tenant_hears_running(self, pod: int) -> None:
         self.pods.times["watched_s"][pod] = self.clock.now
         app = self.pods.ids["app"][pod]
-        if self.load.app_kind[app] == AppKind.SERVICE:
+        if self.load.app_kind[app] == AppKind.SERVICE and self.controllers.endpoints is None:
             self.network.services.endpoint_changed(app, pod, added=True)
 
     def _controllers_hear_finished(self, pod: int) -> None:
@@ -833,7 +839,8 @@ class Cluster:
 
     def _pod_gone(self, pod: int) -> None:
         app = self.pods.ids["app"][pod]
-        if self.load.app_kind[app] == AppKind.SERVICE and not isnan(self.pods.times["watched_s"][pod]):
+        slices, served = self.controllers.endpoints, not isnan(self.pods.times["watched_s"][pod])
+        if self.load.app_kind[app] == AppKind.SERVICE and slices is None and served:
             self.network.services.endpoint_changed(app, pod, added=False)
         self.watch.publish("pods", "gone", pod)
 

@@ -212,6 +212,8 @@ class ControllerManager:
         watch.watch("replicasets", NAME, on, client=lister)
         self.endpoints: EndpointSliceController | None = None
         """None where no Deployment has a Service."""
+        self.on_endpoints: Callable[[int, frozenset[int]], None] = lambda app, pods: None
+        """Told of the endpoints of an application's Service when the nodes' kube-proxies hear that a slice has changed."""
         if spec.endpoints.services:
             self.endpoints = EndpointSliceController(
                 clock,
@@ -221,7 +223,7 @@ class ControllerManager:
                 applications.namespace,
                 watch.publish,
             )
-            watch.watch("endpointslices", "kube-proxy", {}, count=max(1, present))
+            watch.watch("endpointslices", "kube-proxy", {"changed": self._proxies_hear}, count=max(1, present))
             watch.watch("endpointslices", NAME, {}, client=lister)
             watch.watch("endpoints", NAME, {}, client=lister)
         self._lister = lister
@@ -246,6 +248,10 @@ class ControllerManager:
     def meters(self) -> list[Meter]:
         """How busy the workers of each controller are."""
         return [queue.meter for queue in self.queues]
+
+    def _proxies_hear(self, app: int) -> None:
+        assert self.endpoints is not None
+        self.on_endpoints(app, frozenset().union(*self.endpoints.services[app].slices))
 
     def counters(self) -> dict[str, int]:
         """What was done, for the result; only what this run had occasion for."""

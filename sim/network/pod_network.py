@@ -30,7 +30,7 @@ class PodNetwork:
     """Attaches and detaches the pods of all nodes.
 
     base_dir: folder against which `cni_conf` is resolved. send: sends a request of the plug-in to the API server; None: it sends
-    none. InputError when the spec does not fit the number of nodes.
+    none. load: puts processor time of its kube-proxy on a node. InputError when the spec does not fit the number of nodes.
     """
 
     def __init__(
@@ -42,6 +42,7 @@ class PodNetwork:
         base_dir: str = ".",
         send: Send | None = None,
         rng: np.random.Generator | None = None,
+        load: Callable[[int, float], None] = lambda node, cpu_s: None,
     ) -> None:
         problems = Problems("network")
         spec.check("network", nodes, problems)
@@ -75,7 +76,9 @@ class PodNetwork:
         self._aggregate = getattr(cni, "aggregate_blocks", True)
         self.spread = RouteSpread(clock, cni, spec.bgp, spec.felix, nodes, spec.policies, pods, spec.lease, rng)
         half_s, all_s = pods.times["serving_50_s"], pods.times["serving_all_s"]
-        self.services = ServiceRules(clock, spec.kube_proxy, nodes, half_s, all_s, rng or np.random.default_rng(0))
+        self.services = ServiceRules(
+            clock, spec.kube_proxy, nodes, half_s, all_s, rng or np.random.default_rng(0), load
+        )
         self.on_detach: Callable[[int], None] = lambda pod: None
         """Told of each pod whose network is taken down."""
         self.exhausted = 0

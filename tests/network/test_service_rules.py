@@ -37,6 +37,42 @@ def test_worked_example():
     assert bed.rules.syncs == 2
 
 
+def test_slices_say_what_changed_and_syncs_cost_their_nodes():
+    """Heard at 10 and 12 with nothing before; the second adds pod 2 and takes pod 0 away. Each sync's 0.5 s is put on the node."""
+    worked: list[tuple[int, float]] = []
+    bed = Bed(min_sync_period_s=0)
+    bed.rules._load = lambda node, cpu_s: worked.append((node, cpu_s))
+    bed.clock.at(10.0, lambda _: bed.rules.slices_heard(0, frozenset({0, 1})))
+    bed.clock.at(12.0, lambda _: bed.rules.slices_heard(0, frozenset({1, 2})))
+    bed.clock.run_until(50)
+    assert list(bed.all_s[:3]) == pytest.approx([10.5, 10.5, 12.5])
+    assert bed.rules.endpoints == 2
+    assert worked == [(0, 0.5), (0, 0.5)]
+    assert bed.rules.sync_cpu_s == 1.0
+
+
+def test_endpoints_of_a_run_come_from_the_controller():
+    """With the EndpointSlice controller a pod is served once its slice is written and heard of: its batch of 1 s after ready."""
+    scenario = Scenario.load(
+        "quick",
+        {
+            "nodes.count": 20,
+            "horizon_s": 40,
+            "workload.application": {"kind": "service", "replicas": 3},
+            "controllers.endpoints.services": True,
+        },
+    )
+    result = simulate(scenario)
+    pods = result.record.pods
+    served = ~np.isnan(pods["serving_all_s"])
+    assert served.sum() > 20
+    waited_s = (pods["serving_50_s"] - pods["ready_s"])[served]
+    assert waited_s.min() > 0
+    assert 0.9 < np.median(waited_s) < 3
+    assert result.record.counters["endpoint_slice_writes"] > 0
+    assert result.record.counters["service_syncs"] > 0
+
+
 def test_what_comes_during_a_sync_goes_with_the_next():
     bed = Bed(min_sync_period_s=0, program_s=2.0)
     bed.change(10.0, 0), bed.change(11.0, 1)

@@ -59,7 +59,7 @@ class KubeProxySpec(Spec):
     )
     endpoint_slice_s: float = param(
         1.0,
-        "from a pod ready to its endpoint at the node: the EndpointSlice controller's batch, API and watch",
+        "from a pod seen running to its endpoint at the node, where no EndpointSlice controller runs (`controllers.endpoints`)",
         unverified=True,
         ge=0,
         le=600,

@@ -8,6 +8,7 @@ at once, with no event a node: what a sync holds is known when it begins.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable
 
 import numpy as np
 
@@ -20,7 +21,9 @@ STEP_S = 1.0
 class ServiceRules:
     """Writes when half, and when all, of the kube-proxies send connections to an endpoint.
 
-    nodes: of the cluster. half_s, all_s: columns by pod; times that the run's end cuts off are not written.
+    nodes: of the cluster. half_s, all_s: columns by pod; times that the run's end cuts off are not written. load: puts a sync's processor
+    time on a node. Only nodes whose kube-proxies are played pay for it, which is exact up to `played_nodes` nodes; on more, the
+    others' pods do not feel it.
     """
 
     def __init__(
@@ -31,11 +34,14 @@ class ServiceRules:
         half_s: array[float],
         all_s: array[float],
         rng: np.random.Generator,
+        load: Callable[[int, float], None] = lambda node, cpu_s: None,
     ) -> None:
         self._clock = clock
         self._spec = spec
         self._half_s, self._all_s = half_s, all_s
+        self._load = load
         count = min(nodes, spec.played_nodes)
+        self._node = np.arange(count) * nodes // max(count, 1)
         self._began_s = -rng.random(count) * spec.min_sync_period_s
         """When each proxy's last sync began, and when it was done."""
         self._free_s = np.zeros(count)
@@ -45,23 +51,38 @@ class ServiceRules:
         self._pod: list[int] = []
         self._done_s: list[np.ndarray] = []
         self._services: set[int] = set()
+        self._known: dict[int, frozenset[int]] = {}
+        """Endpoints by service, where EndpointSlices say them."""
         self._armed = False
         self.endpoints = 0
+        self.sync_cpu_s = 0.0
+        """Of the proxies that are played."""
         self.syncs = 0
         """Of the proxies that are played."""
 
     def endpoint_changed(self, service: int, pod: int, added: bool) -> None:
         """A pod joins or leaves a service's endpoints; the EndpointSlice reaches the nodes `endpoint_slice_s` later."""
+        self._change(service, pod, added, self._spec.endpoint_slice_s)
+
+    def slices_heard(self, service: int, pods: frozenset[int]) -> None:
+        """The nodes hear which pods are a service's endpoints, as its EndpointSlices say."""
+        known = self._known.get(service, frozenset())
+        for pod in sorted(pods ^ known):
+            self._change(service, pod, pod in pods, 0.0)
+        self._known[service] = pods
+
+    def _change(self, service: int, pod: int, added: bool, delay_s: float) -> None:
+        """The nodes hear of it after `delay_s`, the same for all changes of a run."""
         if self._spec.mode == "none":
             return
         self.endpoints += 1 if added else -1
         self._services.add(service)
-        self._heard_s.append(self._clock._now + self._spec.endpoint_slice_s)
+        self._heard_s.append(self._clock._now + delay_s)
         self._pod.append(pod if added else -1)
         self._done_s.append(np.full(len(self._free_s), np.inf))
         if not self._armed:
             self._armed = True
-            self._clock.at(STEP_S + self._spec.endpoint_slice_s, self._step)
+            self._clock.at(STEP_S + delay_s, self._step)
 
     def _step(self, _: Alarm) -> None:
         """Play all syncs that have begun by now."""
@@ -79,8 +100,10 @@ class ServiceRules:
             took_s = np.array([self._sync_s(int(changes)) for changes in last - first])
             self._began_s[proxies], self._free_s[proxies], self._next[proxies] = begin_s, begin_s + took_s, last
             self.syncs += len(proxies)
-            for proxy, begin, end, at_s in zip(proxies, first, last, begin_s + took_s, strict=True):
+            self.sync_cpu_s += float(took_s.sum())
+            for proxy, begin, end, at_s, cpu_s in zip(proxies, first, last, begin_s + took_s, took_s, strict=True):
                 done_s[begin:end, proxy] = at_s
+                self._load(int(self._node[proxy]), float(cpu_s))
         written = int(self._next.min())
         for pod, row in zip(self._pod[:written], done_s[:written], strict=True):
             if pod >= 0:
