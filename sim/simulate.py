@@ -40,6 +40,7 @@ from sim.base.rand import Constant, Sampler, Streams
 from sim.control_network import ControlNetwork
 from sim.controllers.applications import kept_running_templates
 from sim.controllers.daemon_set import with_daemon_specs
+from sim.controllers.informers import CutInformers
 from sim.controllers.lease_lock import LeaseLock, LeaseObject
 from sim.controllers.manager import ControllerManager
 from sim.controllers.mortal_client import MortalClient
@@ -58,6 +59,7 @@ from sim.etcd.router import MAIN, EtcdRouter, etcd_groups
 from sim.faults.apiserver_crash import ApiServerCrash
 from sim.faults.catalog import Struck
 from sim.faults.controller_manager_death import ControllerManagerDeath
+from sim.faults.expired_certificate import ExpiredCertificate
 from sim.faults.node_crash import NodeFaultSpec
 from sim.faults.partition import Partition
 from sim.faults.schedule import Faults
@@ -241,7 +243,7 @@ class Cluster:
         kubelet = scenario.kubelet
         if load.nodes_run and kubelet.node_leases:
             if self.park is not None:
-                renewals = Aggregate(clock, self.node_link, ANY_NODE)
+                renewals = Aggregate(clock, self.node_link, ANY_NODE, at_once=len(self.nodes))
                 clock.start(self.park.renew_leases(renewals, kubelet.lease_period_s))
             else:
                 clock.start(renew_leases(clock, self.node_link, len(self.nodes), kubelet.lease_period_s))
@@ -405,6 +407,8 @@ class Cluster:
             self._present,
             self.daemon_specs,
             leads=not mortal,
+            informers=CutInformers(lambda: self.managers.cut() if self.managers else None) if self._cuts else None,
+            draw=self._streams("controllers.resync").random,
         )
         if mortal:
             stored, rng = LeaseObject(), self._streams("controllers.leader_election")
@@ -421,8 +425,12 @@ class Cluster:
 
     def _cuttable(self, client: Client, cut: Callable[[], Event | None]) -> Client:
         """A client whose way to the API server may be cut; only where the scenario has such a fault does that cost anything."""
-        cuts = any(isinstance(fault, Partition) for fault in self.scenario.faults)
-        return MortalClient(self.clock, client, lambda: 0, cut) if cuts else client
+        return MortalClient(self.clock, client, lambda: 0, cut) if self._cuts else client
+
+    @property
+    def _cuts(self) -> bool:
+        """Whether a component may be cut off from the API server."""
+        return any(isinstance(fault, Partition) for fault in self.scenario.faults)
 
     def _wire_scheduler(self, streams: Streams) -> None:
         spec = self.scenario.scheduler
@@ -492,7 +500,11 @@ class Cluster:
         self.node_faults: NodeFaults | None = None
         self.autoscaler: Autoscaler | None = None
         node_faults = any(isinstance(fault, NodeFaultSpec) for fault in scenario.faults)
-        if len(self.nodes) == self._present and scenario.autoscaler is None and not node_faults:
+        expiries_s = self._kubelet_expiries_s()
+        refusals = bool(expiries_s) or any(
+            isinstance(fault, ExpiredCertificate) and fault.user == ANY_NODE for fault in scenario.faults
+        )
+        if len(self.nodes) == self._present and scenario.autoscaler is None and not node_faults and not refusals:
             return
         park = self.park = NodePark(clock, self.nodes, self._present, self.core, self.scheduler, self.watch)
 
@@ -502,8 +514,8 @@ class Cluster:
         def silent(node: int) -> None:
             self.kubelets.set_away(node, park.away(node))
 
-        park.on_silent += [silent, self.images.source.node_lost]
-        park.on_back += [heard, self.images.source.node_back]
+        park.on_lost += [silent, self.images.source.node_lost]
+        park.on_regained += [heard, self.images.source.node_back]
         manager = "system:serviceaccount:kube-system:"
         self.joining = Joining(
             clock,
@@ -535,6 +547,10 @@ class Cluster:
         self.reboots = Reboots(self.kubelets)
         self.node_faults = NodeFaults(clock, park, self.drains, self._machine_stops, self._machine_starts, streams("faults.nodes"))
         self._wire_node_lifecycle_controller(park, streams)
+        if refusals:
+            self.credentials.listen(lambda _: park.accept(self.api.authentication.valid(identity(ANY_NODE))))
+            for at_s in expiries_s:
+                clock.at(at_s, lambda _: park.accept(self.api.authentication.valid(identity(ANY_NODE))))
         if scenario.autoscaler is not None:
             pools = {
                 name: np.array([row for row, node in enumerate(self.nodes) if node.pool == name])
@@ -557,6 +573,12 @@ class Cluster:
                 streams("autoscaler.expander"),
             )
             clock.start(self.autoscaler.run())
+
+    def _kubelet_expiries_s(self) -> list[float]:
+        """When the kubelets' certificates begin or cease to be valid during the run."""
+        spec = self.scenario.apiserver.authentication
+        method = spec.methods.get(spec.method_of(identity(ANY_NODE)))
+        return [at_s for at_s in method.validity_s if 0 < at_s < self.scenario.horizon_s] if method is not None else []
 
     def _wire_node_lifecycle_controller(self, park: NodePark, streams: Streams) -> None:
         spec, load, template_of = self.scenario.controllers, self.load, self.pods.ids["template"]
@@ -755,7 +777,9 @@ class Cluster:
             "deleting": self.controllers.pod_lost,
             "gone": self._controllers_hear_gone,
         }
-        self.watch.watch("pods", "kube-controller-manager", on_controllers, client=self._client(CONTROLLER_MANAGER))
+        self.watch.watch(
+            "pods", "kube-controller-manager", self.controllers.informed(on_controllers), client=self._client(CONTROLLER_MANAGER)
+        )
         self.watch.watch("pods", "tenant", {"started": self._tenant_hears_running, "running": self._tenant_hears_running})
 
     def _watch_of_others(self) -> None:

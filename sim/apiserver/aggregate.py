@@ -9,6 +9,7 @@ requests of one tick meet in etcd's log at its end instead of spread over it, an
 from __future__ import annotations
 
 from collections.abc import Generator
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from simpy.events import Event
@@ -29,7 +30,10 @@ REQUESTS_PER_TICK = 5
 
 
 class Aggregate:
-    """Requests counted up by `add` and sent together a tick later; what is refused goes again after Retry-After."""
+    """Requests counted up by `add` and sent together a tick later; what is refused goes again after Retry-After.
+
+    at_once: so many of one kind may be unanswered; those that fall due beyond are not sent. One each of so many clients.
+    """
 
     def __init__(
         self,
@@ -37,6 +41,7 @@ class Aggregate:
         server: ApiServer | Link | NodeLinks,
         user: Identity | str,
         tick_s: float = LONGEST_TICK_S,
+        at_once: float = inf,
     ) -> None:
         self._clock = clock
         self._server = server
@@ -44,6 +49,9 @@ class Aggregate:
         self._tick_s = tick_s
         self._due: dict[Operation, int] = {}
         self._armed = False
+        self._at_once = at_once
+        self._open: dict[Operation, int] = {}
+        """Requests that were sent and not answered well yet, and those that wait to be sent again."""
 
     def add(self, operation: Operation, count: int = 1) -> None:
         """`count` more requests are due."""
@@ -56,6 +64,12 @@ class Aggregate:
     def send(self, operation: Operation, count: int) -> None:
         """Send `count` requests now."""
         if count:
+            under_way = self._open.get(operation, 0)
+            if under_way + count > self._at_once:
+                count = max(0, int(self._at_once) - under_way)
+                if not count:
+                    return
+            self._open[operation] = under_way + count
             self._clock.start(self._serve(operation, count))
 
     def _tick(self, _: Alarm) -> None:
@@ -66,9 +80,10 @@ class Aggregate:
 
     def _serve(self, operation: Operation, count: int) -> Generator[Event, Any, None]:
         served = yield from self._server.serve_many(operation, self._user, count, self._tick_s)
+        self._open[operation] -= served
         if served < count:
             again_s = self._server.flow_control.retry_after_s(operation, self._user, "")
-            self._clock.at(again_s, lambda _: self.send(operation, count - served))
+            self._clock.at(again_s, lambda _: self._clock.start(self._serve(operation, count - served)))
 
 
 def renew_leases(
@@ -77,7 +92,7 @@ def renew_leases(
     """Process: every node renews its lease once a period, evenly spread over it."""
     rate_per_s = nodes / period_s
     tick_s = min(max(SHORTEST_TICK_S, REQUESTS_PER_TICK / rate_per_s), LONGEST_TICK_S)
-    leases = Aggregate(clock, server, "system:node", tick_s)
+    leases = Aggregate(clock, server, "system:node", tick_s, nodes)
     sent = 0
     while True:
         yield clock.timeout(tick_s)

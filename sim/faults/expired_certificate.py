@@ -15,7 +15,9 @@ from sim.faults.catalog import FAULTS, FaultSpec, Struck, Targets
 
 @FAULTS.register("expired-certificate")
 class ExpiredCertificate(FaultSpec):
-    """A component's or tenant's client certificate expires; until it is rotated, each of its requests is answered 401."""
+    """A component's or tenant's client certificate expires; until it is rotated, each of its requests is answered 401.
+
+    Kubelets whose heartbeats are refused so for longer than the grace are silent to the node life cycle controller."""
 
     user: str = param(
         "system:kube-scheduler", "a component (system:kube-scheduler, system:node for all kubelets, …) or a tenant"

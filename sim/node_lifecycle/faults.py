@@ -10,7 +10,7 @@ from simpy.events import Event
 
 from sim.engine.clock import Clock
 from sim.node_lifecycle.drain import Drains
-from sim.node_lifecycle.park import NodePark, NodeState
+from sim.node_lifecycle.park import RUNS, NodePark, NodeState
 
 Process = Generator[Event, Any, None]
 
@@ -43,14 +43,14 @@ class NodeFaults:
         """Rows of the nodes that a fault names, or of as many as it asks for, drawn among those that are ready."""
         if names:
             return [self._rows[name] for name in names]
-        ready = self.park.with_state(NodeState.READY)
+        ready = self.park.with_state(*RUNS)
         if zone:
             return [row for row in ready.tolist() if self.park.nodes[row].zone == zone]
         return sorted(self._rng.choice(ready, min(count, len(ready)), replace=False).tolist())
 
     def crash(self, row: int) -> None:
         """The machine stops."""
-        if self.park.state[row] == NodeState.READY:
+        if self.park.state[row] in RUNS:
             self.crashes += 1
             self.park.lose(row, NodeState.DOWN)
             self._stop_pods(row)

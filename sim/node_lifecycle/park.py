@@ -39,12 +39,19 @@ class NodeState(IntEnum):
     """Its machine does not run; the API server still has its object."""
     CUT_OFF = 4
     """It runs, but nothing passes between it and the API server."""
+    REFUSED = 5
+    """It runs and asks, but the API server does not accept its certificate: no heartbeat is stored."""
+
+
+RUNS = (NodeState.READY, NodeState.REFUSED)
+"""A node in one of these sends requests."""
 
 
 class NodePark:
     """All nodes that exist at some time of the run.
 
     on_silent, on_back: called when heartbeats of a node stop, and when they are heard again.
+    on_lost, on_regained: called when nothing passes between a node and the API server any more, and when it does again.
     """
 
     def __init__(
@@ -78,6 +85,9 @@ class NodePark:
         self._held: dict[int, list[tuple[Handler, int]]] = {}
         self.on_silent: list[Callable[[int], None]] = []
         self.on_back: list[Callable[[int], None]] = []
+        self.on_lost: list[Callable[[int], None]] = []
+        self.on_regained: list[Callable[[int], None]] = []
+        self._accepted = True
         on = {
             "added": self._scheduler_hears_added,
             "updated": self._scheduler_hears_updated,
@@ -95,12 +105,12 @@ class NodePark:
 
     @property
     def heard(self) -> int:
-        """Nodes that send heartbeats."""
-        return int(np.count_nonzero(self.state == NodeState.READY))
+        """Nodes that send heartbeats, whatever the answer."""
+        return len(self.with_state(*RUNS))
 
     def level_ready(self) -> float:
-        """The same, as a level of the time series."""
-        return float(self.heard)
+        """Nodes whose heartbeats are stored, as a level of the time series."""
+        return float(np.count_nonzero(self.state == NodeState.READY))
 
     def spec(self, node: int) -> NodeSpec:
         """The node's object as it stands: with its taints and its cordon."""
@@ -119,6 +129,8 @@ class NodePark:
         self.state[node] = NodeState.READY
         self.ready_s[node] = self._clock.now
         self._watch.publish("nodes", "added", node)
+        if not self._accepted:
+            self._refuse(node)
 
     def removed(self, node: int) -> None:
         """The node's object is gone."""
@@ -170,24 +182,52 @@ class NodePark:
 
     def lose(self, node: int, state: NodeState) -> None:
         """The node falls silent: DOWN or CUT_OFF."""
-        if self.state[node] == NodeState.READY:
+        if self.state[node] in RUNS:
             self.state[node] = state
-            self.silent_since_s[node] = self._clock.now
             self._away[node] = Event(self._clock)
-            for tell in self.on_silent:
+            for tell in self.on_lost:
                 tell(node)
+            self._fall_silent(node)
 
     def regain(self, node: int) -> None:
         """The node is heard of again; its kubelet learns what it has missed."""
         if self.state[node] not in (NodeState.DOWN, NodeState.CUT_OFF):
             return
-        self.state[node] = NodeState.READY
-        self.silent_since_s[node] = inf
-        for tell in self.on_back:
+        self.state[node] = NodeState.READY if self._accepted else NodeState.REFUSED
+        for tell in self.on_regained:
             tell(node)
+        if self._accepted:
+            self._be_heard(node)
         for handler, pod in self._held.pop(node, []):
             handler(pod)
         fire(self._away.pop(node))
+
+    def accept(self, accepted: bool) -> None:
+        """Whether the API server accepts the kubelets' certificates from now on. Open watches go on either way."""
+        if accepted == self._accepted:
+            return
+        self._accepted = accepted
+        for node in self.with_state(*RUNS).tolist():
+            if accepted:
+                self.state[node] = NodeState.READY
+                self._be_heard(node)
+            else:
+                self._refuse(node)
+
+    def _refuse(self, node: int) -> None:
+        self.state[node] = NodeState.REFUSED
+        self._fall_silent(node)
+
+    def _fall_silent(self, node: int) -> None:
+        if self.silent_since_s[node] == inf:
+            self.silent_since_s[node] = self._clock.now
+            for tell in self.on_silent:
+                tell(node)
+
+    def _be_heard(self, node: int) -> None:
+        self.silent_since_s[node] = inf
+        for tell in self.on_back:
+            tell(node)
 
     def held_while_away(self, handler: Handler, node_of: Callable[[int], int]) -> Handler:
         """A kubelet's handler of changes of pods, for nodes that may be away: it then hears of them when it is back."""
@@ -202,7 +242,7 @@ class NodePark:
         return hear
 
     def renew_leases(self, aggregate: Aggregate, period_s: float) -> Generator[Event, Any, None]:
-        """Process: every node that is heard of renews its lease once a period, evenly spread over it."""
+        """Process: every node that runs and has a network renews its lease once a period, evenly spread over it."""
         due = 0.0
         while True:
             yield self._clock.timeout(LONGEST_TICK_S)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ from sim.base.rand import Streams
 from sim.engine.clock import Clock
 from sim.engine.machine import Machine
 from sim.scenario import Scenario
-from sim.simulate import simulate
+from sim.simulate import Cluster, simulate
 from sim.workload import AppKind
 from tests.worked.scenarios import MS, exact, load_of
 
@@ -263,6 +264,42 @@ def test_a_token_webhook_that_is_out_refuses_tenants_and_lets_them_in_again():
     result = simulate(scenario, load_of((1.0, AppKind.POD, 1), (8.0, AppKind.POD, 2), (20.0, AppKind.POD, 1)), seed=1)
     assert result.pods["phase"].tolist() == ["Running", "Refused", "Refused", "Running"]
     assert int(result.request_log.query("code == 401")["count"].sum()) == 2
+
+
+@pytest.mark.parametrize("how", ["fault", "valid_until_s"])
+def test_kubelets_with_expired_certificates_make_their_nodes_silent(how: str):
+    """Expired at 20 s: heartbeats are answered 401, and after the grace of 40 s all nodes are tainted against new pods. Nobody is
+    evicted, for every zone is silent. Rotated at 120 s: the taints go, and the pod asked for at 90 s starts."""
+    fault = {"type": "expired-certificate", "user": "system:node", "at_s": [20.0], "for_s": 100.0}
+    sets: dict[str, object] = {"faults": [fault]}
+    if how == "valid_until_s":
+        sets = {"apiserver__authentication__methods": {"x509": {"valid_until_s": 20.0}}}
+    scenario = exact(horizon_s=300, nodes__pools__general__count=4, kubelet__lease_period_s=10, **sets)
+    cluster = Cluster(scenario, load_of((1.0, AppKind.POD, 2), (90.0, AppKind.POD, 1)), Streams(1))
+    park = cluster.park
+    assert park is not None
+
+    def tainted() -> int:
+        return sum(any("unreachable" in taint.key for taint in park.spec(node).taints) for node in range(4))
+
+    cluster.clock.run_until(19.0)
+    assert park.level_ready() == 4
+    cluster.clock.run_until(21.0)
+    assert park.level_ready() == 0
+    assert tainted() == 0
+    cluster.clock.run_until(20 + 40 + 10 + 1)
+    assert tainted() == 4
+    cluster.clock.run_until(119.0)
+    assert np.isnan(cluster.pods.times["delete_requested_s"]).all()
+    assert np.isnan(cluster.pods.times["bound_s"][2])
+    cluster.clock.run_until(290.0)
+    if how == "fault":
+        assert park.level_ready() == 4
+        assert tainted() == 0
+        assert cluster.started == 3
+    else:
+        assert park.level_ready() == 0
+        assert cluster.started == 2
 
 
 def test_an_expired_certificate_shows_as_401_until_it_is_rotated():

@@ -202,6 +202,18 @@ class TestCrash:
         assert 10 <= (times["phase"] == 6).sum() <= 13
 
 
+    def test_lost_renewals_are_one_a_node_at_most(self):
+        """Down from 20 s to 57 s: each of 40 nodes has missed three or four renewals, and sends one when the server is back."""
+        fault = {"type": "apiserver-crash", "at_s": [20], "down_s": 35}
+        cluster = cluster_of(1, nodes=40, faults=[fault], kubelet__lease_period_s=10)
+        cluster.clock.run_until(57.0)
+        stored, lost = (count(cluster, verb="PUT", resource="leases", code=code) for code in (200, NO_ANSWER))
+        assert lost > 40
+        cluster.clock.run_until(59.0)
+        back = count(cluster, verb="PUT", resource="leases", code=200) - stored
+        assert 40 <= back <= 40 + 2 * 4 + 1  # and those that fall due in two seconds
+
+
 class TestRelists:
     def test_everyone_lists_after_the_only_server_returns(self):
         cluster = cluster_of(1, nodes=40, pods=5, faults=[{"type": "apiserver-crash", "at_s": [50], "down_s": 10}])
