@@ -7,7 +7,7 @@ from math import inf
 
 from simpy.events import Event
 
-from sim.engine.clock import Alarm, Clock, fire
+from sim.engine.clock import NORMAL, Alarm, Clock, fire
 from sim.engine.meter import Meter
 
 TOLERANCE_S = 1e-9
@@ -54,6 +54,7 @@ class Machine:
         "_virtual",
         "cores",
         "meter",
+        "stretch_s",
     )
 
     def __init__(self, clock: Clock, name: str, room: str, cores: float, speed: float = 1.0) -> None:
@@ -68,6 +69,8 @@ class Machine:
         self._virtual = 0.0
         self._rate = 1.0
         """Virtual seconds a second: min(1, cores / threads)."""
+        self.stretch_s = 1.0 / speed
+        """`stretch()`, for those who ask very often."""
         self._alarm: Alarm | None = None
         self._alarm_at = inf
         self.meter = _CoreMeter(clock, name, room, cores, self)
@@ -106,7 +109,7 @@ class Machine:
 
     def stretch(self) -> float:
         """Seconds that one core second of a thread takes at the present load."""
-        return 1.0 / (self._rate * self._speed)
+        return self.stretch_s
 
     def _add(self, cpu_s: float, threads: int, event: Event | None) -> None:
         # `_advance` and `_share`, written out: this is half of all that a run does
@@ -132,7 +135,8 @@ class Machine:
             finish = now + (jobs[0][0] - self._virtual) / self._rate
         if finish < self._alarm_at:  # a later finish waits for the alarm already set, which arms the next one
             self._alarm_at = finish
-            self._alarm = clock.at(finish - now if finish > now else 0.0, self._ring)
+            alarm = self._alarm = Alarm(self._ring)  # `Clock.at`, written out here and below
+            heappush(clock._queue, (now + (finish - now) if finish > now else now, NORMAL, next(clock._eid), alarm))  # type: ignore[misc]
 
     def _advance(self) -> None:
         """Bring virtual time and the meter's integrals up to now."""
@@ -159,6 +163,7 @@ class Machine:
             meter.queue = waiting = threads - self.cores
             if waiting > meter.max_queue:
                 meter.max_queue = waiting
+        self.stretch_s = 1.0 / (self._rate * self._speed)
 
     def _arm(self) -> None:
         left = self._jobs[0][0] - self._virtual
@@ -180,10 +185,18 @@ class Machine:
     def _ring(self, alarm: Alarm) -> None:
         if alarm is not self._alarm:
             return
-        self._alarm, self._alarm_at = None, inf
-        self._advance()
+        # `_advance`, `_share` and `_next`, written out as in `_add`
+        clock, meter = self._clock, self.meter
+        now = clock._now
+        held = now - meter.since_s
+        if held:
+            self._virtual += held * self._rate
+            meter.in_use_s += held * meter.in_use
+            meter.queue_s += held * meter.queue
+            meter.since_s = now
         jobs = self._jobs
-        due = self._virtual + max(TOLERANCE_S, self._clock._now * CLOCK_STEPS)  # less would not move the clock
+        virtual = self._virtual
+        due = virtual + max(TOLERANCE_S, now * CLOCK_STEPS)  # less would not move the clock
         threads = self._threads
         done = []
         while jobs and jobs[0][0] <= due:
@@ -194,8 +207,19 @@ class Machine:
             threads -= freed
             if event is not None:
                 done.append(event)
-        self._share(threads)
-        self._next()
+        if self._threads <= self.cores:
+            self._threads = threads
+            meter.in_use = threads
+        else:
+            self._share(threads)
+        if not jobs or self._cancelled:
+            self._alarm, self._alarm_at = None, inf
+            self._next()
+        else:
+            left = jobs[0][0] - virtual
+            finish = self._alarm_at = now + (left / self._rate if left > 0 else 0.0)
+            alarm = self._alarm = Alarm(self._ring)
+            heappush(clock._queue, (now + (finish - now), NORMAL, next(clock._eid), alarm))  # type: ignore[misc]
         if len(done) == 1:
             fire(done[0])
             return

@@ -67,7 +67,14 @@ class Program:
 
     def work(self, cpu_s: float, threads: int = 1) -> Event:
         """Put `cpu_s` core seconds on the cores, evenly over `threads`; the event fires when they are done."""
-        cpu_s += self._rouse(self._clock._now)
+        machine = self.machine
+        now = self._clock._now
+        if now > self._idle_since_s and self._active < machine.cores:
+            if self._spinning is None:  # `_rouse`, written out, as in `owe`
+                self.wakeups += 1
+                cpu_s += self.wake_cpu_s
+            else:
+                self._rouse(now)
         if cpu_s <= 0:
             event = Event(self._clock)
             fire(event)
@@ -76,7 +83,7 @@ class Program:
             cpu_s *= self._factor() if cpu_s <= GRAIN_S else 1.0 + (self._factor() - 1.0) * (GRAIN_S / cpu_s) ** 0.5
         self.cpu_s += cpu_s
         self._active += 1
-        event = self.machine.work(cpu_s, threads)
+        event = machine.work(cpu_s, threads)
         event.callbacks.append(self._done)
         return event
 
@@ -92,23 +99,28 @@ class Program:
 
     def stretch(self) -> float:
         """Seconds that one core second of a thread takes at the present load."""
-        return self.machine.stretch()
+        return self.machine.stretch_s
 
     def owe(self, cpu_s: float, at_s: float) -> float:
         """Work that begins at `at_s` and that nobody waits for; returns how long it takes, with the wake-up.
 
         It goes on the cores in pieces of `PIECE_S` or more: an event a piece, not one for each crumb.
         """
-        if at_s > self._idle_since_s:  # else a thread comes to it by itself
-            cpu_s += self._rouse(at_s)
+        machine = self.machine
+        if at_s > self._idle_since_s and self._active < machine.cores:  # else a thread comes to it by itself
+            if self._spinning is None:  # `_rouse`, written out: etcd's members owe most of their work
+                self.wakeups += 1
+                cpu_s += self.wake_cpu_s
+            else:
+                self._rouse(at_s)
         if self._factor is not None:
             cpu_s *= self._factor()
         self.cpu_s += cpu_s
         self._owed_s += cpu_s
         if self._owed_s >= PIECE_S:
-            self.machine.load(self._owed_s)
+            machine.load(self._owed_s)
             self._owed_s = 0.0
-        took_s = cpu_s * self.machine.stretch()
+        took_s = cpu_s * machine.stretch_s
         ends_s = at_s + took_s
         if ends_s > self._idle_since_s:
             self._idle_since_s = ends_s

@@ -30,7 +30,9 @@ class Disk:
     def fsync_s(self, size_bytes: float, at_s: float) -> float:
         """Duration of an fsync of `size_bytes` that begins at `at_s`."""
         self.fsyncs += 1
-        lasts_s = max(0.0, self._stalled_until_s - at_s) + (self._draw() + size_bytes * self._byte_s) * self.factor
+        lasts_s = (self._draw() + size_bytes * self._byte_s) * self.factor
+        if at_s < self._stalled_until_s:
+            lasts_s += self._stalled_until_s - at_s
         self.begun_s.append(at_s)
         self.lasted_s.append(lasts_s)
         return lasts_s

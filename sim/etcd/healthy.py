@@ -133,7 +133,8 @@ class HealthyGroup:
             return
         while self._logged and self._logged[0].agreed:
             self._agreed(self._logged.popleft().writes)
-        self._confirm_reads()
+        if self._round or self._reads:
+            self._confirm_reads()
         if not self._waiting:
             self._meter.level(0, 0)
             return
@@ -160,17 +161,18 @@ class HealthyGroup:
         batch.quorum_s = own_s
         if self._others or self._learners:
             cpu_s = spec.append_cpu_s + puts * spec.append_put_cpu_s
-            answers = [self._answer_s(self._durable_s(other, sent_s + way_s, cpu_s, size_bytes) + way_s) for other in self._others]
+            arrives_s = sent_s + way_s
+            answers = []
+            for other in self._others:
+                durable_s = other.durable_s(arrives_s + other.program.owe(cpu_s, arrives_s), size_bytes)
+                answered_s = durable_s + way_s
+                answers.append(answered_s + self._program.owe(spec.message_cpu_s, answered_s))
             for learner in self._learners:
-                self._durable_s(learner, sent_s + way_s, cpu_s, size_bytes)
+                learner.durable_s(arrives_s + learner.program.owe(cpu_s, arrives_s), size_bytes)
             if self._quorum > 1:
                 answers.sort()
                 batch.quorum_s = max(own_s, answers[self._quorum - 2])
         self._clock.at(own_s - now, partial(self._saved, batch))
-
-    def _durable_s(self, follower: _Follower, arrives_s: float, cpu_s: float, size_bytes: float) -> float:
-        """When the follower has an append on disk."""
-        return follower.durable_s(arrives_s + follower.program.owe(cpu_s, arrives_s), size_bytes)
 
     def _answer_s(self, arrives_s: float) -> float:
         """When the leader has taken in an answer."""

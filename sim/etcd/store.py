@@ -211,7 +211,10 @@ class Etcd:
     def _apply(self, writes: list[Write]) -> None:
         """Writes are agreed and the member that answers them has come to them."""
         now = self._clock._now
-        start_s = self.database.apply_s(now, sum(write.count for write in writes))
+        count = 0
+        for write in writes:
+            count += write.count
+        start_s = self.database.apply_s(now, count)
         if start_s > now:
             self._clock.at(start_s - now, partial(self._reply, writes))
         else:
