@@ -12,6 +12,7 @@ from simpy.events import Event
 from sim.apiserver.identity import Identity
 from sim.apiserver.wire_bytes import WireBytes
 from sim.etcd.router import EtcdRouter
+from sim.network import ipam_store
 from sim.network.control_traffic import NODES, ControlTraffic, Way
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class ControlNetwork:
 
     def place_of(self, user: str) -> str:
         """Where a client runs. Tenants' clients are taken to be as near as nodes."""
+        if user == ipam_store.ACCOUNT.name:
+            return NODES
         if user.startswith("system:serviceaccount:kube-system:"):
             return self._place_of_component["kube-controller-manager"]
         return self._place_of_component.get(user.removeprefix("system:"), NODES)

@@ -76,8 +76,9 @@ from sim.kubelet.runtime_class import runtime_of, with_runtime_classes
 from sim.kubelet.static_pods import of_node, with_static_pods
 from sim.kubelet.status_manager import StatusManager
 from sim.kubelet.sync_loop import Kubelets
+from sim.network import ipam_store
 from sim.network.fabric import build_fabric
-from sim.network.pod_network import PodNetwork
+from sim.network.pod_network import PodNetwork, keeps_addresses
 from sim.network.pod_traffic import PodTraffic
 from sim.node_lifecycle.autoscaler import Autoscaler
 from sim.node_lifecycle.drain import Drains
@@ -284,6 +285,7 @@ class Cluster:
         self._admitted.check_namespaces({*self.owners, *(name for name, _ in self.load.namespaces)})
         webhooks = Webhooks(clock, self.load.admission, spec.admission.webhooks, self._streams)
         self.admission = Admission(self.quotas, webhooks, self._admitted)
+        add_ons = ((ipam_store.ROLE, ipam_store.BINDING),) if keeps_addresses(scenario.network) else ()
         self.apis = [
             ApiServer(
                 clock,
@@ -293,7 +295,7 @@ class Cluster:
                 self.watch,
                 Authentication(Place(clock, own, etcd, spec.pki, self.remotes), spec.authentication, self.credentials),
                 Authorization(
-                    Bench(clock, own, self.remotes, scenario.kubernetes, self.owners, scenario.base_dir), spec.authorization
+                    Bench(clock, own, self.remotes, scenario.kubernetes, self.owners, scenario.base_dir, add_ons), spec.authorization
                 ),
                 self.admission,
                 self.requests,
@@ -664,9 +666,10 @@ class Cluster:
             len(zones),
             ImageUse(pods, wanted, spec.images.gc_period_s).of_node,
         )
-        ipam = Client(clock, self._link("calico-cni"), identity("calico-cni", (MASTERS,)), None)
+        ipam = self._client(ipam_store.ACCOUNT) if keeps_addresses(scenario.network) else None
         self.network = PodNetwork(
-            clock, scenario.network, len(self.nodes), pods, scenario.base_dir, lambda operation: ipam.send(operation, ""),
+            clock, scenario.network, len(self.nodes), pods, scenario.base_dir,
+            None if ipam is None else lambda operation: ipam.send(operation, ""),
             streams("network.routes"), self._proxy_works,
         )
         self.controllers.on_endpoints = self.network.services.slices_heard

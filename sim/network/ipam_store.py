@@ -12,6 +12,8 @@ from typing import Any
 
 from simpy.events import Event
 
+from sim.apiserver.authorization.policy import Binding, Role, Rule, Subject
+from sim.apiserver.identity import service_account
 from sim.apiserver.request import Operation
 
 Send = Callable[[Operation], Generator[Event, Any, int]]
@@ -27,26 +29,61 @@ DELETE_BLOCK = Operation("DELETE", "ipamblocks", "delete_cpu_s", writes=1, keys=
 DELETE_AFFINITY = Operation("DELETE", "blockaffinities", "delete_cpu_s", writes=1, keys=-1)
 
 
+ACCOUNT = service_account("kube-system", "calico-node")
+"""What the plug-in is for the API server."""
+ROLE = Role(
+    "calico-node",
+    (
+        Rule(
+            frozenset({"get", "list", "watch", "create", "update", "delete"}),
+            frozenset({"crd.projectcalico.org"}),
+            frozenset({"blockaffinities", "ipamblocks", "ipamhandles"}),
+        ),
+    ),
+)
+BINDING = Binding("calico-node", ROLE.name, (Subject("ServiceAccount", "calico-node", "kube-system"),))
+"""From Calico's manifest (ClusterRole calico-node): what its IPAM needs."""
+CONFLICT = 409
+RETRIES = 100
+"""Source: Calico libcalico-go lib/ipam, datastoreRetries."""
+
+
 class IpamStore:
-    """The plug-in's side of the datastore. `requests` counts what was sent."""
+    """The plug-in's side of the datastore.
+
+    `requests` counts what was sent, `failures` what was answered with an error, conflicts apart: another writer was first, and the
+    write is made again on the newer object.
+    """
 
     def __init__(self, send: Send) -> None:
         self._send = send
         self.requests = 0
+        self.failures = 0
+        self.conflicts = 0
 
-    def assign(self, new_block: bool) -> Generator[Event, Any, None]:
-        """An address for a pod; new_block: its node claims one first."""
-        if new_block:
-            yield from self._all(CREATE_AFFINITY, CREATE_BLOCK, CONFIRM_AFFINITY)
-        yield from self._all(CREATE_HANDLE, UPDATE_BLOCK)
+    def assign(self, new_block: bool) -> Generator[Event, Any, bool]:
+        """An address for a pod; new_block: its node claims one first. Ends with whether it is stored."""
+        if new_block and not (yield from self._all(CREATE_AFFINITY, CREATE_BLOCK, CONFIRM_AFFINITY)):
+            return False
+        return (yield from self._all(CREATE_HANDLE, UPDATE_BLOCK))
 
-    def release(self, block_emptied: bool) -> Generator[Event, Any, None]:
-        """An address is given back; block_emptied: its block is, too."""
-        yield from self._all(UPDATE_BLOCK, DELETE_HANDLE)
-        if block_emptied:
-            yield from self._all(DELETE_BLOCK, DELETE_AFFINITY)
+    def release(self) -> Generator[Event, Any, bool]:
+        """An address is given back. Ends with whether that is stored."""
+        return (yield from self._all(UPDATE_BLOCK, DELETE_HANDLE))
 
-    def _all(self, *operations: Operation) -> Generator[Event, Any, None]:
+    def release_block(self) -> Generator[Event, Any, bool]:
+        """A node gives an empty block back. If that fails it keeps it, which does no harm."""
+        return (yield from self._all(DELETE_BLOCK, DELETE_AFFINITY))
+
+    def _all(self, *operations: Operation) -> Generator[Event, Any, bool]:
         for operation in operations:
-            self.requests += 1
-            yield from self._send(operation)
+            for _ in range(RETRIES):
+                self.requests += 1
+                code = yield from self._send(operation)
+                if code != CONFLICT:
+                    break
+                self.conflicts += 1
+            if code >= 400:
+                self.failures += 1
+                return False
+        return True

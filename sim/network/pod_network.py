@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from sim.kubelet.node import Node
 
 
+def keeps_addresses(spec: NetworkSpec) -> bool:
+    """Whether the plug-in keeps addresses as objects of the API."""
+    blocks = spec.cni.features.addressing is Addressing.BLOCKS and not spec.cni_conf
+    return blocks and bool(getattr(spec.cni, "datastore_requests", False))
+
+
 class PodNetwork:
     """Attaches and detaches the pods of all nodes.
 
@@ -64,7 +70,7 @@ class PodNetwork:
             )
         self.store = None
         """Calico's datastore."""
-        if self._blocks is not None and send is not None and getattr(cni, "datastore_requests", False):
+        if send is not None and keeps_addresses(spec):
             self.store = IpamStore(send)
         self._waiting: dict[int, Event] = {}
         """Pods that wait for an address."""
@@ -85,17 +91,27 @@ class PodNetwork:
         """Times that a node had no address for a pod."""
 
     def attach(self, node: Node, pod: int) -> Process:
-        """Until the pod has an address and its network is set up. With no address left it fails and is tried again."""
+        """Until the pod has an address and its network is set up.
+
+        With no address left, or an error from the datastore, the plug-in fails and is run again.
+        """
         new_route = False
         if self._spec.cni.features.addressing is not Addressing.HOST:
-            while (given := self._allocate(node.index, pod)) is None:
-                self.exhausted += 1
+            while True:
+                given = self._allocate(node.index, pod)
+                if given is None:
+                    self.exhausted += 1
+                elif self.store is None or (
+                    yield from self.store.assign(new_block=given and self._aggregate and pod not in self._lent)
+                ):
+                    break
+                else:
+                    self._free(node.index, pod)
+                    self._lent.pop(pod, None)
                 if (yield from self._wait(pod)):
                     self._never_attached.add(pod)
                     return
             new_route = given
-            if self.store is not None:
-                yield from self.store.assign(new_block=new_route and self._aggregate and pod not in self._lent)
         yield from self._spec.cni.add(node)
         if self._conf is not None and self._conf.chained:
             yield node.machine.work(len(self._conf.chained) * self._spec.cni.setup_cpu_s)
@@ -126,19 +142,24 @@ class PodNetwork:
             return
         self.on_detach(pod)
         yield from self._spec.cni.delete(node)
-        address = self._pods.ids["address"][pod]
-        if address < 0:
+        if self._pods.ids["address"][pod] < 0:
             return
-        self._pods.ids["address"][pod] = -1
-        if self._blocks is None:
-            local = self._host_local[node.index]
-            local.release(address + self._first(node.index))
-            return
-        emptied = self._blocks.release(address + int(self._blocks.pool.network_address))
-        if emptied or self._lent.pop(pod, 0) or not self._aggregate:
+        while self.store is not None and not (yield from self.store.release()):
+            yield self._clock.timeout(self._spec.retry_s)
+        emptied = self._free(node.index, pod)
+        if self._blocks is not None and (emptied or self._lent.pop(pod, 0) or not self._aggregate):
             self.spread.route_withdrawn(node.index)
-        if self.store is not None:
-            yield from self.store.release(emptied)
+        if self.store is not None and emptied:
+            yield from self.store.release_block()
+
+    def _free(self, node: int, pod: int) -> bool:
+        """The pod's address may be given to another; whether that empties a block."""
+        address = self._pods.ids["address"][pod]
+        self._pods.ids["address"][pod] = -1
+        if self._blocks is not None:
+            return self._blocks.release(address + int(self._blocks.pool.network_address))
+        self._host_local[node].release(address + self._first(node))
+        return False
 
     def _allocate(self, node: int, pod: int) -> bool | None:
         """Whether the pod needs a new route; None when there is no address."""

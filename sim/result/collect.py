@@ -267,6 +267,7 @@ def _counters(cluster: Cluster) -> dict[str, int]:
         "listed_bytes": round(sum(api.lists.sent_bytes for api in cluster.apis)),
         "apiserver_crashes": cluster.servers.crashes if cluster.servers else 0,
         "addresses_lacking": cluster.network.exhausted,
+        "address_writes_failed": cluster.network.store.failures if cluster.network.store is not None else 0,
         "routes_announced": cluster.network.spread.announced,
         "route_batches": cluster.network.spread.batches,
         "service_syncs": cluster.network.services.syncs,

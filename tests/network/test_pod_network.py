@@ -7,17 +7,19 @@ import json
 import numpy as np
 import pytest
 
+from sim.apiserver.request import CREATE_POD
 from sim.base.errors import InputError
 from sim.base.rand import Streams
 from sim.engine.clock import Clock
 from sim.kubelet.node import Node
 from sim.kubelet.spec import KubeletSpec
+from sim.network import ipam_store
 from sim.network.cni import CNI
 from sim.network.pod_network import PodNetwork
 from sim.network.routes.bgp import BgpSpec
 from sim.network.spec import NetworkSpec
 from sim.scenario import Scenario
-from sim.simulate import simulate
+from sim.simulate import Cluster, simulate
 from sim.state.pods import PodTable
 
 QUIET = {"setup_cpu_s": 0, "steps": {"noise": 1}}
@@ -247,6 +249,52 @@ def test_calico_s_ipam_asks_the_api_for_each_address_and_each_block():
         bed.clock.run_until(20 + pod * 10)
     back = ["PUT ipamblocks", "DELETE ipamhandles"]
     assert asked == [*back, *back, "DELETE ipamblocks", "DELETE blockaffinities"]
+
+
+def test_ipam_writes_again_after_a_conflict_and_the_plug_in_fails_after_an_error():
+    """The block's update meets 409 twice; then the API server answers 500 for 15 s: the plug-in is run again after 10 and 20 s."""
+    codes: list[int] = []
+    down_until_s = 0.0
+
+    def send(operation):
+        yield bed.clock.timeout(0.001)
+        if bed.clock.now < down_until_s:
+            codes.append(500)
+        elif operation.resource == "ipamblocks" and operation.verb == "PUT" and codes.count(409) < 2:
+            codes.append(409)
+        else:
+            codes.append(200)
+        return codes[-1]
+
+    bed = Bed({"cni": {"type": "calico-bgp", **QUIET}})
+    bed.network = PodNetwork(bed.clock, bed.spec, 1, bed.pods, send=send)
+    bed.attach(0)
+    bed.clock.run_until(5)
+    assert bed.network.store is not None
+    assert (codes.count(409), bed.network.store.conflicts, bed.network.store.failures) == (2, 2, 0)
+    assert bed.column("address")[0] >= 0
+    down_until_s = 20.0
+    bed.attach(1)
+    bed.clock.run_until(14)
+    assert bed.column("address")[1] == -1
+    assert bed.network.store.failures == 1
+    bed.clock.run_until(40)
+    assert bed.column("address")[1] == 1
+    assert bed.network.store.failures == 2
+    assert bed.column("reachable_all_s")[1] == pytest.approx(25, abs=0.1)
+
+
+def test_ipam_has_its_own_account_and_role():
+    """It may write its own objects and nothing else; without the add-on's role it is refused."""
+    small = {"nodes.count": 5, "horizon_s": 20, "network.cni": "calico-bgp"}
+    scenario = Scenario.load("quick", small)
+    cluster = Cluster(scenario, scenario.checked_workload().build(scenario.setting(), Streams(1)), Streams(1))
+    decisions = cluster.api.authorization.decisions
+    assert not decisions[ipam_store.ACCOUNT, ipam_store.UPDATE_BLOCK, ""].code
+    assert decisions[ipam_store.ACCOUNT, CREATE_POD, "default"].code == 403
+    plain = scenario.replace({"network.cni": "kubenet"})
+    cluster = Cluster(plain, plain.checked_workload().build(plain.setting(), Streams(1)), Streams(1))
+    assert cluster.api.authorization.decisions[ipam_store.ACCOUNT, ipam_store.UPDATE_BLOCK, ""].code == 403
 
 
 def test_ipam_s_requests_and_routes_are_counted_in_a_result():

@@ -36,6 +36,7 @@ API_GROUPS = {
     "tokenreviews": "authentication.k8s.io",
     **dict.fromkeys(("subjectaccessreviews", "localsubjectaccessreviews"), "authorization.k8s.io"),
     "certificatesigningrequests": "certificates.k8s.io",
+    **dict.fromkeys(("blockaffinities", "ipamblocks", "ipamhandles"), "crd.projectcalico.org"),
     **dict.fromkeys(("flowschemas", "prioritylevelconfigurations"), "flowcontrol.apiserver.k8s.io"),
 }
 """API group of each resource; those that are not here are of the core group."""

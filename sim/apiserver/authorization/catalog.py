@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from simpy.events import Event
 
     from sim.apiserver.authorization.attributes import Attributes
+    from sim.apiserver.authorization.policy import Binding, Role
     from sim.apiserver.remote import Remotes
     from sim.engine.clock import Clock
     from sim.engine.cores import Cores
@@ -44,6 +45,8 @@ class Bench:
     """Namespace -> its tenant's user, in the order of tenants."""
     base_dir: str
     """Where relative paths start."""
+    add_ons: tuple[tuple[Role, Binding], ...] = ()
+    """What the manifests of the cluster's add-ons bring for their service accounts."""
 
 
 class Authorizer:

@@ -134,6 +134,12 @@ class RbacSpec(AuthorizerSpec):
 
     def build(self, bench: Bench, name: str) -> Authorizer:
         policy = self.policy(bench.version, bench.base_dir)
+        if bench.add_ons:
+            policy = policy.aggregated()
+            policy = Policy(policy.cluster_roles, policy.roles, dict(policy.cluster_bindings), policy.bindings)
+            for role, binding in bench.add_ons:
+                policy.add_role(role)
+                policy.add_binding(binding)
         owners = dict(bench.owners) if self.tenant_role is not None else {}
         return Rbac(
             policy, owners, self.tenant_role or "", self.other_cluster_role_bindings, self.other_role_bindings,
