@@ -4,7 +4,9 @@
     scenario=<hash>/rep=<n>/manifest.json             of one run: the resolved scenario, seed, exact counters, file hashes
     scenario=<hash>/rep=<n>/{pods,requests,…}.parquet its tables; summary, stages and bottlenecks are tables too
 
-A run's folder appears by one rename when it is whole, so what is there is done. Nothing that differs between two
+A run's folder appears by one rename when it is whole, so what is there is done: whoever is killed, whenever. It is not
+flushed to the disk run by run; what a power cut takes has other lengths than its manifest says, and runs again when the
+experiment goes on. Nothing that differs between two
 executions (clock times, hosts, the order of ending) is written: an interrupted and resumed sweep leaves the same bytes
 as an uninterrupted one. A run that failed has a manifest with its error and no tables.
 """
@@ -24,6 +26,7 @@ import numpy as np
 
 from experiments.metrics import Metric, metric, statistic_of
 from sim.base.errors import InputError, OutputError, Problems, near_miss
+from sim.result.schema import TABLES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +42,6 @@ EXPERIMENT = "experiment.json"
 MANIFEST = "manifest.json"
 WORK = ".work"
 """Folder of runs that are being written; emptied when an experiment goes on."""
-RUN_TABLES = ("pods", "requests", "request_log", "nodes", "series", "resources")
 DERIVED_TABLES = ("summary", "stages", "bottlenecks")
 """Small tables worked out once, where the run ran."""
 
@@ -149,7 +151,15 @@ class ExperimentFolder:
             work.rmdir()
 
     def is_done(self, scenario: str, replication: int) -> bool:
-        return (self.path / run_folder(scenario, replication) / MANIFEST).exists()
+        """Whether a run is there; remains of one that a power cut damaged are taken away."""
+        run = self.path / run_folder(scenario, replication)
+        if not run.exists():
+            return False
+        if _is_whole(run):
+            return True
+        with _writing(self.path):
+            shutil.rmtree(run)
+        return False
 
     def forget_failed(self) -> int:
         """Take away runs that failed, so that they run again; how many there were."""
@@ -183,18 +193,15 @@ class ExperimentFolder:
 
 def write_run(result: Result, work: Path) -> None:
     """All tables of a run and its manifest into the new folder `work`."""
-    from sim.result.storage import write_table
+    from sim.result.storage import save
 
     result.record.wall = {}  # differs between two executions of the same run
-    result.save(work)
     derived = {
         "summary": result.summary().reset_index(),
         "stages": result.stages(),
         "bottlenecks": result.bottlenecks().reset_index(),
     }
-    with _writing(work):
-        for name, table in derived.items():
-            write_table(table, work / f"{name}.parquet")
+    save(result.record, {name: getattr(result, name) for name in TABLES} | derived, work, durable=False)
 
 
 def write_failure(work: Path, error: str, trace: str, scenario: str, replication: int) -> None:
@@ -221,8 +228,9 @@ def put_in_place(work: Path, experiment: Path, scenario: str, replication: int) 
 def holds(experiment: Path, identity: str) -> bool:
     """Whether this machine sees the experiment's folder (a worker elsewhere may not, or may see another of that name)."""
     try:
-        return bool(json.loads((experiment / EXPERIMENT).read_text("utf-8"))["identity"] == identity)
-    except (OSError, ValueError, KeyError):
+        with (experiment / EXPERIMENT).open("rb") as file:  # the identity comes first, thousands of designs after it
+            return f'"identity": "{identity}"'.encode() in file.read(1024)
+    except OSError:
         return False
 
 
@@ -420,7 +428,7 @@ class Runs:
     # --- which
 
     def _check_table(self, table: str) -> None:
-        known = (*RUN_TABLES, *DERIVED_TABLES)
+        known = (*TABLES, *DERIVED_TABLES)
         if table not in known:
             raise InputError(f"tables: '{table}' is not kept of runs; {near_miss(table, known)}")
 
@@ -480,6 +488,15 @@ def _failure(manifest: Path) -> str | None:
         if FAILED.encode() not in file.read(64):
             return None
     return str(json.loads(manifest.read_text("utf-8"))["error"])
+
+
+def _is_whole(run: Path) -> bool:
+    from sim.result.storage import is_whole
+
+    try:
+        return _failure(run / MANIFEST) is not None or is_whole(run)
+    except (OSError, ValueError):  # a failure's manifest without its end
+        return False
 
 
 def _visible(path: Path) -> bool:

@@ -170,12 +170,13 @@ def bottlenecks(record: RunRecord, stage_table: pd.DataFrame) -> pd.DataFrame:
 
     pods = int((measured_pods(record) & ~np.isnan(record.pods["watched_s"])).sum())
     parts = stage_table[(stage_table.stage != REST) & (stage_table.pods > 0)]
+    means, of_stage = parts.mean_s.to_numpy(), (parts.mean_s * parts.pods).to_numpy()
+    names, rooms = list(parts.stage), list(parts.room)
     seconds = float((stage_table.mean_s * stage_table.pods).sum())
     rows = []
     for stat in record.resources:
-        leaning = [_serves(stat, stage, room) for stage, room in zip(parts.stage, parts.room, strict=True)]
-        mine = parts[np.array(leaning, bool)]  # an empty list would select columns
-        held = float((mine.mean_s * mine.pods).sum())
+        mine = [i for i, stage in enumerate(names) if _serves(stat, stage, rooms[i])]
+        held = float(of_stage[mine].sum())
         waiting = max(stat.mean_wait_s * stat.served, _paced_s(record, stat))
         share = min(waiting, held) / seconds if seconds > 0 else 0.0
         busy = stat.utilisation >= NEAR_LIMIT
@@ -191,7 +192,7 @@ def bottlenecks(record: RunRecord, stage_table: pd.DataFrame) -> pd.DataFrame:
                 stat.served,
                 waiting / pods if pods else float("nan"),
                 share,
-                mine.stage.iloc[int(np.argmin(np.abs(mine.mean_s - waiting / pods)))] if verdict == "limits" else "",
+                names[mine[int(np.argmin(np.abs(means[mine] - waiting / pods)))]] if verdict == "limits" else "",
                 verdict,
             )
         )

@@ -168,16 +168,23 @@ class Result:
         count = len(values) if counts is None else int(counts.sum())
         text, verdict = "", ""
         if objective:
-            mine = self._verdicts[self._verdicts.objective == objective]
-            text = f"p99 ≤ {mine.limit_s.iloc[0]:g} s"
-            verdict = (
-                "missed" if (mine.verdict == "missed").any() else "met" if (mine.verdict == "met").any() else "no data"
-            )
+            limit, found = self._by_objective[objective]
+            text = f"p99 ≤ {limit:g} s"
+            verdict = "missed" if "missed" in found else "met" if "met" in found else "no data"
         return [mean(values, counts), p50, p99, largest, unit, count, text, verdict]
 
     @cached_property
     def _verdicts(self) -> pd.DataFrame:
         return slo.verdicts(self.record)
+
+    @cached_property
+    def _by_objective(self) -> dict[str, tuple[float, set[str]]]:
+        """Objective -> its limit, s, and the verdicts on its subjects."""
+        found: dict[str, tuple[float, set[str]]] = {}
+        table = self._verdicts
+        for objective, limit, verdict in zip(table.objective, table.limit_s, table.verdict, strict=True):
+            found.setdefault(objective, (limit, set()))[1].add(verdict)
+        return found
 
     def slo(self) -> pd.DataFrame:
         """Kubernetes' own service levels, one row a verdict: met, missed or no data (see `sim.result.slo`)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -244,11 +245,11 @@ def test_a_full_disk_stops_cleanly_and_goes_on(done, tmp_path, monkeypatch):
 
     write, written = storage.write_table, []
 
-    def fills_up(table, path):
+    def fills_up(table, path, durable):
         written.append(path)
         if len(written) == 14:  # in the second run
             raise OSError(errno.ENOSPC, "No space left on device")
-        write(table, path)
+        write(table, path, durable)
 
     monkeypatch.setattr(storage, "write_table", fills_up)
     with pytest.raises(OutputError, match="No space left on device"):
@@ -258,6 +259,18 @@ def test_a_full_disk_stops_cleanly_and_goes_on(done, tmp_path, monkeypatch):
     monkeypatch.undo()
     experiments.run(small(), tmp_path / "out", workers=0, quiet=True)
     assert contents(tmp_path / "out") == contents(done.path)
+
+
+def test_what_a_power_cut_shortened_runs_again(done, tmp_path):
+    shutil.copytree(done.path, tmp_path / "out")
+    runs = sorted((tmp_path / "out").glob("scenario=*/rep=*"))
+    os.truncate(runs[0] / "stages.parquet", 0)
+    os.truncate(runs[1] / "manifest.json", 0)
+    (runs[2] / "pods.parquet").unlink()
+    kept = (runs[3] / "manifest.json").stat().st_mtime_ns
+    experiments.run(small(), tmp_path / "out", workers=0, quiet=True)
+    assert contents(tmp_path / "out") == contents(done.path)
+    assert (runs[3] / "manifest.json").stat().st_mtime_ns == kept
 
 
 def test_ctrl_c_keeps_what_is_whole(done, tmp_path, monkeypatch):

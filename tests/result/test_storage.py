@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from sim.base.errors import InputError, KubedesError, OutputError
@@ -138,8 +140,8 @@ def test_an_interruption_leaves_nothing(
 ) -> None:
     write = storage.write_table
 
-    def interrupted(table: pd.DataFrame, path: Path) -> None:
-        write(table, path)
+    def interrupted(table: pd.DataFrame, path: Path, durable: bool) -> None:
+        write(table, path, durable)
         if path.stem == failing:
             raise KeyboardInterrupt
 
@@ -183,7 +185,7 @@ def test_a_killed_write_does_not_look_complete(tmp_path: Path, result: Result, m
 def test_a_full_disk_leaves_nothing_and_says_so(
     tmp_path: Path, result: Result, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(table: pd.DataFrame, path: Path) -> None:
+    def full(table: pd.DataFrame, path: Path, durable: bool) -> None:
         path.write_bytes(b"half a tab")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -250,3 +252,21 @@ def test_a_damaged_folder_is_refused(tmp_path: Path, result: Result, how: str, s
 def test_no_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not a folder"):
         Result.load(tmp_path / "nothing")
+
+
+def test_tables_are_written_as_pyarrow_would_write_them(tmp_path: Path, result: Result) -> None:
+    for name in TABLES:
+        table = getattr(result, name)
+        storage.write_table(table, tmp_path / "ours")
+        pq.write_table(
+            pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None), tmp_path / "theirs"
+        )
+        assert pq.read_table(tmp_path / "ours").equals(pq.read_table(tmp_path / "theirs")), name
+
+
+def test_a_folder_is_whole_when_every_file_is_as_long_as_it_was(tmp_path: Path, result: Result) -> None:
+    folder = result.save(tmp_path / "run")
+    assert storage.is_whole(folder)
+    os.truncate(folder / "nodes.parquet", 10)
+    assert not storage.is_whole(folder)
+    assert not storage.is_whole(tmp_path)
