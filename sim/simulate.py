@@ -40,6 +40,7 @@ from sim.base.rand import Constant, Sampler, Streams
 from sim.control_network import ControlNetwork
 from sim.controllers.applications import kept_running_templates
 from sim.controllers.daemon_set import with_daemon_specs
+from sim.controllers.informers import CutInformers
 from sim.controllers.lease_lock import LeaseLock, LeaseObject
 from sim.controllers.manager import ControllerManager
 from sim.controllers.mortal_client import MortalClient
@@ -408,6 +409,7 @@ class Cluster:
             self._present,
             self.daemon_specs,
             leads=not mortal,
+            informers=CutInformers(lambda: self.managers.cut() if self.managers else None) if self._cuts else None,
             draw=self._streams("controllers.resync").random,
         )
         if mortal:
@@ -425,8 +427,12 @@ class Cluster:
 
     def _cuttable(self, client: Client, cut: Callable[[], Event | None]) -> Client:
         """A client whose way to the API server may be cut; only where the scenario has such a fault does that cost anything."""
-        cuts = any(isinstance(fault, Partition) for fault in self.scenario.faults)
-        return MortalClient(self.clock, client, lambda: 0, cut) if cuts else client
+        return MortalClient(self.clock, client, lambda: 0, cut) if self._cuts else client
+
+    @property
+    def _cuts(self) -> bool:
+        """Whether a component may be cut off from the API server."""
+        return any(isinstance(fault, Partition) for fault in self.scenario.faults)
 
     def _wire_scheduler(self, streams: Streams) -> None:
         spec = self.scenario.scheduler
@@ -774,7 +780,9 @@ class Cluster:
             "deleting": self.controllers.pod_lost,
             "gone": self._controllers_hear_gone,
         }
-        self.watch.watch("pods", "kube-controller-manager", on_controllers, client=self._client(CONTROLLER_MANAGER))
+        self.watch.watch(
+            "pods", "kube-controller-manager", self.controllers.informed(on_controllers), client=self._client(CONTROLLER_MANAGER)
+        )
         self.watch.watch("pods", "tenant", {"started": self._tenant_hears_running, "running": self._tenant_hears_running})
 
     def _watch_of_others(self) -> None:

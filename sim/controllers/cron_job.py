@@ -6,7 +6,7 @@ In 1.20 one process looks at all of them every 10 s; since 1.21 each is queued f
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from typing import Any
 
 from simpy.events import Event
@@ -109,6 +109,12 @@ class CronJobController:
         if not self._spec.cron_job_poll_s:
             for cron_job in self.cron_jobs.values():
                 self.queue.add(cron_job)
+
+    def objects(self) -> Iterable[CronJob]:
+        return () if self._spec.cron_job_poll_s else self.cron_jobs.values()
+
+    def as_wanted(self, cron_job: CronJob) -> bool:
+        return True  # its next time is queued
 
     # --- what it does about it
 

@@ -6,7 +6,7 @@ pkg/controller/daemon.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -82,10 +82,22 @@ def with_daemon_specs(load: Load, nodes: Sequence[ClusterNode]) -> tuple[Load, d
     return replace(load, templates=tuple(templates)), begins
 
 
+FAILED_BACKOFF_S, FAILED_BACKOFF_MOST_S = 1.0, 900.0
+"""Of a node whose daemon failed (Kubernetes 1.20 source, pkg/controller/daemon): doubled each time, forgotten after twice the most."""
+
+
+def next_failed_backoff_s(last_s: float, since_s: float) -> float:
+    """How long a node's next failed daemon is left alone, `since_s` after the last one was deleted; 0: there was none."""
+    if not last_s or since_s > 2 * FAILED_BACKOFF_MOST_S:
+        return FAILED_BACKOFF_S
+    return min(2 * last_s, FAILED_BACKOFF_MOST_S)
+
+
 class DaemonSet(PodOwner):
     """One set as the controller knows it."""
 
-    __slots__ = ("expected", "node_of", "on_node", "options", "revision", "status", "terminating")
+    stays_with_node = True
+    __slots__ = ("backoffs", "ended", "expected", "node_of", "on_node", "options", "revision", "status", "terminating")
 
     def __init__(
         self,
@@ -105,6 +117,10 @@ class DaemonSet(PodOwner):
         """The pod of each node, until its object is gone."""
         self.node_of: dict[int, int] = {}
         self.terminating: set[int] = set()
+        self.ended: list[int] = []
+        """Pods with a final status whose objects are still there."""
+        self.backoffs: dict[int, tuple[float, float]] = {}
+        """Of nodes whose pod failed: (how long the next is left alone, since when)."""
         self.expected = 0
         """Pods created whose existence has not been heard of yet."""
         self.status: tuple[int, ...] = ()
@@ -139,6 +155,8 @@ class DaemonSetController:
         self._garbage = garbage
         self._nodes: dict[int, NodeSpec] = {number: node.spec for number, node in enumerate(nodes[:present])}
         self._specs = specs
+        self._ended_of: dict[int, DaemonSet] = {}
+        """Sets of the pods that have ended and are not deleted yet."""
         self.sets: dict[int, DaemonSet] = {}
         """Those that exist, by application."""
         self.queue: WorkQueue[DaemonSet] = WorkQueue(
@@ -171,7 +189,7 @@ class DaemonSetController:
         owner = self.sets.pop(app, None)
         if owner is not None:
             owner.deleted = True
-            self._garbage.owner_deleted(owner.pods, GET["daemonsets"])
+            self._garbage.owner_deleted([*owner.pods, *owner.ended], GET["daemonsets"])
 
     def node_changed(self, node: int, spec: NodeSpec | None) -> None:
         """A node has joined or its labels or taints have changed; None: it has left."""
@@ -196,8 +214,15 @@ class DaemonSetController:
             self.queue.add(owner)
 
     def pod_finished(self, owner: DaemonSet, pod: int, failed: bool) -> None:
-        """An ended pod is deleted and comes again."""
-        self.pod_gone(owner, pod)
+        """A failed pod is deleted by a sync, and when that is heard of, another is created."""
+        if pod in owner.pods:
+            del owner.pods[pod]
+            owner.ready.pop(pod, None)
+            owner.ended.append(pod)
+            self._ended_of[pod] = owner
+            self.queue.add(owner)
+        elif pod in owner.terminating:  # it was being deleted anyway
+            self.pod_gone(owner, pod)
 
     def pod_lost(self, owner: DaemonSet, pod: int) -> None:
         if pod in owner.pods:
@@ -218,6 +243,16 @@ class DaemonSetController:
         for owner in self.sets.values():
             owner.expected = 0
             self.queue.add(owner)
+
+    def objects(self) -> Iterable[DaemonSet]:
+        return self.sets.values()
+
+    def as_wanted(self, owner: DaemonSet) -> bool:
+        return (
+            not (owner.ended or owner.terminating or owner.expected)
+            and owner.revision == owner.template
+            and owner.status[:3] == (len(owner.on_node), len(owner.ready), len(owner.ready))
+        )
 
     # --- what it does about it
 
@@ -257,7 +292,20 @@ class DaemonSetController:
             done = all(creation.value for creation in creations)
             owner.expected -= sum(not creation.value for creation in creations)
         owner.expected -= len(missing)
-        return (yield from self._delete(surplus)) and done
+        return (yield from self._delete([*surplus, *self._failed(owner)])) and done
+
+    def _failed(self, owner: DaemonSet) -> list[int]:
+        """Pods that have ended and may be deleted now; a node whose pods fail again and again is left alone longer."""
+        now, due = self._clock._now, []
+        for pod in owner.ended:
+            node = owner.node_of[pod]
+            delay_s, since_s = owner.backoffs.get(node, (0.0, 0.0))
+            if now - since_s < delay_s:
+                self.queue.add_after(owner, delay_s)
+                continue
+            owner.backoffs[node] = (next_failed_backoff_s(delay_s, now - since_s), now)
+            due.append(pod)
+        return due
 
     def _create(self, owner: DaemonSet, node: int, template: int) -> Generator[Event, Any, bool]:
         self._machine.load(self._spec.create_cpu_s)
@@ -287,6 +335,12 @@ class DaemonSetController:
     def _delete(self, pods: list[int]) -> Generator[Event, Any, bool]:
         deletions = [self._clock.start(self._pod_control.delete(self._client, pod)) for pod in pods]
         yield from self._all(deletions)
+        for pod, deletion in zip(pods, deletions, strict=True):
+            owner = self._ended_of.get(pod)
+            if owner is not None and deletion.value:
+                del self._ended_of[pod]
+                owner.ended.remove(pod)
+                self.pod_gone(owner, pod)
         return all(deletion.value for deletion in deletions)
 
     def _all(self, tasks: list[Any]) -> Generator[Event, Any, None]:

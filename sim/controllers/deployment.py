@@ -5,7 +5,7 @@ Rules: `deployment_rules`; the process: Kubernetes 1.20 source, pkg/controller/d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -185,6 +185,12 @@ class DeploymentController:
         """A new process has listed everything."""
         for deployment in self.deployments.values():
             self.queue.add(deployment)
+
+    def objects(self) -> Iterable[Deployment]:
+        return self.deployments.values()
+
+    def as_wanted(self, deployment: Deployment) -> bool:
+        return deployment.rollout is None and not deployment.scaled
 
     # --- what it does about it
 

@@ -6,7 +6,7 @@ object holds all of them, and is written as a whole. Rules: Kubernetes 1.20 sour
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from simpy.events import Event
@@ -143,6 +143,12 @@ class EndpointSliceController:
         for app, service in self.services.items():
             service.due = False
             self.queue.add(app)
+
+    def objects(self) -> Iterable[int]:
+        return self.services
+
+    def as_wanted(self, app: int) -> bool:
+        return not self.services[app].due
 
     def _changed(self, app: int, service: _Service) -> None:
         if not service.due:

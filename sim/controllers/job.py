@@ -6,7 +6,7 @@ Rules: Kubernetes 1.20 and 1.34 source, pkg/controller/job.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 from simpy.events import AllOf, Event
@@ -221,6 +221,12 @@ class JobController:
         for job in self.jobs:
             job.expected, job.due = 0, False
             self.queue.add(job)
+
+    def objects(self) -> Iterable[Job]:
+        return [*self.jobs, *(job for job in self._of_app.values() if job.done)]
+
+    def as_wanted(self, job: Job) -> bool:
+        return job.done or (not job.expected and min(job.to_do, job.parallelism) == len(job.pods))
 
     # --- what it does about it
 

@@ -6,7 +6,7 @@ everything before it begins, so it comes to know the same, and its queues begin 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from math import isnan
 from typing import Any, Protocol
 
@@ -16,7 +16,7 @@ from sim.apiserver.aggregate import Aggregate
 from sim.apiserver.client import Client
 from sim.apiserver.pipeline import ApiServer
 from sim.apiserver.replicas import Link, NodeLinks
-from sim.apiserver.request import Operation
+from sim.apiserver.request import Operation, list_operation
 from sim.apiserver.watch import Handler, WatchHub
 from sim.controllers.applications import Applications
 from sim.controllers.cron_job import CronJobController
@@ -24,6 +24,7 @@ from sim.controllers.daemon_set import DaemonSetController
 from sim.controllers.deployment import DeploymentController
 from sim.controllers.endpoint_slices import EndpointSliceController
 from sim.controllers.garbage_collector import GarbageCollector
+from sim.controllers.informers import CutInformers
 from sim.controllers.job import JobController
 from sim.controllers.node_lifecycle import NodeLifecycle
 from sim.controllers.operations import (
@@ -38,6 +39,7 @@ from sim.controllers.pod_control import PodControl
 from sim.controllers.pod_gc import PodGarbageCollector
 from sim.controllers.replicaset import ReplicaSet, ReplicaSetController
 from sim.controllers.resource_quota import ResourceQuotaController
+from sim.controllers.resync import Resynced, Resyncs
 from sim.controllers.spec import ControllerManagerSpec
 from sim.controllers.stateful_set import StatefulSetController
 from sim.controllers.work_queue import WorkQueue
@@ -55,7 +57,8 @@ LISTED = ("pods", "nodes", *(RESOURCES[kind] for kind in AppKind if kind is not 
 """What a new leader lists before its controllers begin."""
 TICK_S = 1.0
 """Writes that nobody waits for are served together so often; they spread over that time as their work needs it."""
-LISTS = [Operation("LIST", resource, "get_cpu_s", reads=1) for resource in LISTED]
+LISTS = [list_operation(resource, version="any") for resource in LISTED]
+"""A reflector's first LIST takes whatever the API server's cache has (Kubernetes 1.20 source, client-go reflector)."""
 
 
 class Controller(Protocol):
@@ -67,7 +70,7 @@ class Controller(Protocol):
         """A new process has listed everything: look at every object, and expect nothing."""
 
 
-class AppController(Controller, Protocol):
+class AppController(Controller, Resynced, Protocol):
     """What a controller of applications hears from its informer besides."""
 
     def app_created(self, app: int) -> None:
@@ -84,7 +87,8 @@ class ControllerManager:
     """Every controller, wired to the API server.
 
     client: a client of the API server by the controller's name, each with its own rate limit. lister: the informers' own.
-    leads: false where replicas are yet to find out who does.
+    leads: false where replicas are yet to find out who does. informers: holds back what the leader would hear while it is cut
+    off; None: it never is. draw: evenly in [0, 1), for the informers' resync.
     """
 
     def __init__(
@@ -103,8 +107,11 @@ class ControllerManager:
         present: int,
         daemon_specs: dict[int, int],
         leads: bool = True,
+        informers: CutInformers | None = None,
+        draw: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._clock = clock
+        self._informers = informers
         self._load = load
         self._pods = pods
         self._pod_control = pod_control
@@ -174,6 +181,7 @@ class ControllerManager:
         )
         own = client("resourcequota-controller")
         self.quotas = ResourceQuotaController(clock, spec, machine, own, pod_control.quotas)
+        pod_control.on_removed = self._ended_pod_removed
         own = client("pod-garbage-collector")
         self.pod_gc = PodGarbageCollector(clock, spec, own, namespace_of, self._ended_pod_removed)
         self.by_kind: dict[AppKind, AppController] = {AppKind.SERVICE: self.deployments, AppKind.JOB: self.jobs}
@@ -202,14 +210,14 @@ class ControllerManager:
             }
             if kind is AppKind.JOB:
                 on["started"] = self.jobs.started
-            watch.watch(RESOURCES[kind], NAME, on, client=lister)
+            watch.watch(RESOURCES[kind], NAME, self.informed(on), client=lister)
         on = {
             "created": self.replicasets.set_changed,
             "changed": self.replicasets.set_changed,
             "status": self.deployments.set_status,
             "deleted": self.replicasets.set_deleted,
         }
-        watch.watch("replicasets", NAME, on, client=lister)
+        watch.watch("replicasets", NAME, self.informed(on), client=lister)
         self.endpoints: EndpointSliceController | None = None
         """None where no Deployment has a Service."""
         self.on_endpoints: Callable[[int, frozenset[int]], None] = lambda app, pods: None
@@ -232,6 +240,17 @@ class ControllerManager:
                 queue.open = False
         self.node_lifecycle: NodeLifecycle | None = None
         """None where no node ever falls silent."""
+        stateful_sets = self.by_kind.get(AppKind.STATEFUL_SET)
+        self.resyncs = Resyncs(
+            clock,
+            spec,
+            machine,
+            draw,
+            self._resynced,
+            stateful_sets if isinstance(stateful_sets, StatefulSetController) else None,
+        )
+        if leads:
+            self.resyncs.begin()
 
     @property
     def queues(self) -> list[WorkQueue[Any]]:
@@ -244,6 +263,11 @@ class ControllerManager:
         endpoints = [self.endpoints] if self.endpoints is not None else []
         some: list[Controller] = [self.replicasets, self.garbage, *quotas, *endpoints, *self.by_kind.values()]
         return some
+
+    def _resynced(self) -> list[Resynced]:
+        """Those whose objects an informer hands over; quotas have a period of their own, garbage is no object."""
+        endpoints: list[Resynced] = [self.endpoints] if self.endpoints is not None else []
+        return [self.replicasets, *self.by_kind.values(), *endpoints]
 
     def meters(self) -> list[Meter]:
         """How busy the workers of each controller are."""
@@ -274,7 +298,11 @@ class ControllerManager:
             controller = daemons
             on["added"] = on["updated"] = lambda node: controller.node_changed(node, spec_of(node))
             on["removed"] = lambda node: controller.node_changed(node, None)
-        self._watch.watch("nodes", NAME, on)
+        self._watch.watch("nodes", NAME, self.informed(on))
+
+    def informed(self, on: Mapping[str, Handler | None]) -> Mapping[str, Handler | None]:
+        """An informer's handlers, which hear nothing while the leader is cut off."""
+        return self._informers.hold(on) if self._informers is not None else on
 
     # --- who leads
 
@@ -287,6 +315,8 @@ class ControllerManager:
             recorder.lose()
         if self.node_lifecycle is not None:
             self.node_lifecycle.suspend()
+        if self._informers is not None:
+            self._informers.release()
 
     def resume(self) -> None:
         """Another process has come to lead: it lists what there is, then looks at every object."""
@@ -303,6 +333,7 @@ class ControllerManager:
             queue.open = True
         for controller in self._controllers():
             controller.resync()
+        self.resyncs.begin()
         if self.node_lifecycle is not None:
             self.node_lifecycle.resume()
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from simpy.events import AllOf, Event
 
-from sim.apiserver.request import CREATE_EVENT
+from sim.apiserver.request import CREATE_EVENT, list_operation
 from sim.base.spec import Spec, param
 from sim.controllers.node_lifecycle_rules import (
     UNREACHABLE_NO_EXECUTE,
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from sim.state.pods import PodTable
 
 Process = Generator[Event, Any, None]
+LIST_PODS_OF_NODE = list_operation("pods", selects="of-a-node")
 K20 = "Kubernetes 1.20 source, node life cycle controller's defaults"
 TRY_S = 0.1
 """How often a zone's queue is tried (nodeEvictionPeriod, the same source)."""
@@ -57,6 +58,15 @@ class NodeLifecycleSpec(Spec):
     )
     unhealthy_zone_share: float = param(0.55, "silent nodes that make a zone unhealthy", source=K20, gt=0, le=1)
     large_zone_nodes: int = param(50, "zones with more nodes are large", source=K20, ge=0, le=1_000_000)
+    pod_eviction_timeout_s: float | None = param(
+        None,
+        "pods of a node that was not heard of for so long are deleted, whatever they tolerate; null: evicted by a taint, each when "
+        "its toleration is over",
+        source="Kubernetes 1.12 source, cmd/kube-controller-manager: --pod-eviction-timeout, 5 min, without the feature "
+        "TaintBasedEvictions (alpha before 1.13)",
+        gt=0,
+        le=1e6,
+    )
     pod_workers: int = param(4, "nodes whose pods are marked at a time", source=K20, ge=1, le=1000)
 
 
@@ -114,6 +124,8 @@ class NodeLifecycle:
         """Nodes marked so, and when."""
         self._tainted: set[int] = set()
         """Those of them whose pods are being evicted."""
+        self._seen_s: dict[int, float] = {}
+        """When the monitor last saw a silent node renewed."""
         self._marked: dict[int, list[int]] = {}
         """Pods of a node that were marked not ready."""
         self._all_disrupted = False
@@ -127,8 +139,10 @@ class NodeLifecycle:
         """A new process leads: it begins to count the grace of every silent node from now."""
         self.leads = True
         for node in range(len(self._park.nodes)):
-            if self._park.silent_since_s[node] < inf and node not in self._unreachable:
-                self._judge_at(node, self._next_tick(self._clock.now) + self._spec.grace_s)
+            if self._park.silent_since_s[node] < inf:
+                self._seen_s[node] = self._next_tick(self._clock.now)
+                if node not in self._unreachable:
+                    self._judge_at(node, self._seen_s[node] + self._spec.grace_s)
 
     def suspend(self) -> None:
         """The process that led is gone."""
@@ -148,7 +162,7 @@ class NodeLifecycle:
 
     def _silent(self, node: int) -> None:
         """A node's heartbeats stop. The monitor sees its last renewal at its first look after it, and misses the next ones."""
-        seen_s = self._next_tick(self.last_renewal_s(node))
+        seen_s = self._seen_s[node] = self._next_tick(self.last_renewal_s(node))
         self._judge_at(node, self._next_tick(seen_s + self._spec.grace_s))
 
     def _judge_at(self, node: int, at_s: float) -> None:
@@ -187,11 +201,34 @@ class NodeLifecycle:
         self._clock.start(self._mark_pods(node))
         if (yield from self._request(PATCH_NODE)) and node in self._unreachable:
             self._park.taint(node, self._taints(node))
+        if self._spec.pod_eviction_timeout_s is None:
+            self._want_evicted(node)
+        else:
+            self._want_evicted_at(node, self._next_tick(self._seen_s[node] + self._spec.pod_eviction_timeout_s))
+
+    def _want_evicted(self, node: int) -> None:
+        """The node waits for its zone's rate."""
         zone = self._zones[self._zone_of[node]]
         zone.waiting.append(node)
         if not zone.trying:
             zone.trying = True
             self._clock.start(self._try(zone))
+
+    def _want_evicted_at(self, node: int, at_s: float) -> None:
+        since_s = self._unreachable.get(node)
+
+        def look(_: object) -> None:
+            timeout_s = self._spec.pod_eviction_timeout_s
+            if self._unreachable.get(node) != since_s or timeout_s is None:
+                return
+            due_s = self._next_tick(self._seen_s[node] + timeout_s)
+            if due_s > self._clock.now + 1e-6:  # another process leads, which has waited for less
+                self._want_evicted_at(node, due_s)
+            else:
+                self._want_evicted(node)
+
+        if since_s is not None:
+            self._clock.at(max(0.0, at_s - self._clock.now), look)
 
     def _taints(self, node: int) -> tuple[Any, ...]:
         if node not in self._unreachable:
@@ -270,6 +307,9 @@ class NodeLifecycle:
                 continue
             if self.leads and zone.limit is not None and zone.limit.try_reserve():
                 zone.waiting.popleft()
+                if self._spec.pod_eviction_timeout_s is not None:
+                    yield from self._delete_pods(node)
+                    continue
                 if (yield from self._request(PATCH_NODE)) and node in self._unreachable:
                     self._tainted.add(node)
                     self._park.taint(node, self._taints(node))
@@ -293,6 +333,18 @@ class NodeLifecycle:
 
         for after_s, pods in due.items():
             self._clock.at(after_s, lambda _, pods=pods: evict(pods))  # type: ignore[misc]
+
+    def _delete_pods(self, node: int) -> Process:
+        """Without taints all pods of the node but daemons' go, one after the other: each is given its reason, and deleted."""
+        yield from self._request(LIST_PODS_OF_NODE)
+        for pod in self._pods_on(node):
+            yield from self._request(UPDATE_POD_STATUS)
+            if not self._is_daemon(pod):
+                yield from self._evict_one(pod)
+
+    def _is_daemon(self, pod: int) -> bool:
+        owner = self._pod_control.owner_of.get(pod)
+        return owner is not None and owner.stays_with_node
 
     def _evict(self, pods: list[int]) -> Process:
         deletions = [self._clock.start(self._evict_one(pod)) for pod in pods]

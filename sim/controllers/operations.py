@@ -52,6 +52,8 @@ UPDATE_DAEMON_SET_STATUS = _update("daemonsets/status")
 UPDATE_CRON_JOB_STATUS = _update("cronjobs/status")
 CREATE_REVISION = _create("controllerrevisions")
 REMOVE_FINALIZER = _patch("pods")
+DELETE_POD_AT_ONCE = _delete("pods")
+"""Of a pod that has no node yet, or has ended: nobody has to stop it first."""
 UPDATE_NODE_STATUS = _update("nodes/status")
 PATCH_NODE = _patch("nodes")
 UPDATE_POD_STATUS = _update("pods/status")

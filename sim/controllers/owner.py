@@ -32,6 +32,8 @@ class PodController(Protocol):
 class PodOwner(Written):
     """One object with pods. Its fields are what the controller's informers know, not what has been asked for."""
 
+    stays_with_node = False
+    """Its pods belong to their nodes, and are not evicted from a silent one."""
     __slots__ = ("app", "controller", "deleted", "like", "namespace", "pods", "ready", "rows", "template")
 
     def __init__(

@@ -11,6 +11,7 @@ from simpy.events import AllOf, Event
 from sim.apiserver.admission.chain import Admission
 from sim.apiserver.client import Client
 from sim.apiserver.request import CREATE_POD, MARK_POD_DELETED
+from sim.controllers.operations import DELETE_POD_AT_ONCE
 from sim.controllers.owner import PodOwner
 from sim.engine.clock import Clock
 from sim.state.objects import PodSpec
@@ -41,6 +42,8 @@ class PodControl:
         self._on_created = on_created
         self._on_delete_marked = on_delete_marked
         self._on_gone = on_gone
+        self.on_removed: Callable[[int], None]
+        """Told when the object of a pod that had ended is removed; set by the controller manager."""
         self.refused = 0
         """Creations answered 403 or given up."""
         self._refused_last: set[int] = set()
@@ -113,7 +116,7 @@ class PodControl:
         return stored
 
     def delete(self, client: Client, pod: int) -> Generator[Event, Any, bool]:
-        """Delete a pod that exists: a bound one is marked and its kubelet ends it, an unbound one is removed at once.
+        """Delete a pod that exists: a bound one is marked and its kubelet ends it, any other is removed at once.
 
         Ends with false if the server could not: it may be asked again.
         """
@@ -125,7 +128,9 @@ class PodControl:
         if not isnan(self._pods.times["delete_requested_s"][pod]):
             return True  # somebody else, such as another preemptor, was faster
         self._pods.times["delete_requested_s"][pod] = self._clock._now
-        code = yield from client.send(MARK_POD_DELETED, self._templates[self._pods.ids["template"][pod]].namespace)
+        runs = self._pods.ids["phase"][pod] in (Phase.SCHEDULED, Phase.RUNNING)
+        operation = MARK_POD_DELETED if runs else DELETE_POD_AT_ONCE
+        code = yield from client.send(operation, self._templates[self._pods.ids["template"][pod]].namespace)
         if code != 200:  # not stored: whoever wanted it may ask again
             self._pods.times["delete_requested_s"][pod] = nan
             return False
@@ -135,6 +140,8 @@ class PodControl:
             self._on_gone(pod)
         elif self._pods.ids["phase"][pod] in (Phase.SCHEDULED, Phase.RUNNING):
             self._on_delete_marked(pod)
+        elif not runs:
+            self.on_removed(pod)
         return True
 
     def next_row(self, owner: PodOwner) -> int:

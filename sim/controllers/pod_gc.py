@@ -12,7 +12,7 @@ from typing import Any
 from simpy.events import Event
 
 from sim.apiserver.client import Client
-from sim.apiserver.request import MARK_POD_DELETED
+from sim.controllers.operations import DELETE_POD_AT_ONCE
 from sim.controllers.spec import ControllerManagerSpec
 from sim.engine.clock import Clock
 
@@ -56,7 +56,7 @@ class PodGarbageCollector:
         for pod in [self._ended.popleft() for _ in range(surplus)]:
             if (yield from self._client.turn()):
                 break
-            if (yield from self._client.send(MARK_POD_DELETED, self._namespace_of(pod))) == 200:
+            if (yield from self._client.send(DELETE_POD_AT_ONCE, self._namespace_of(pod))) == 200:
                 self.deleted += 1
                 self._gone(pod)
         self._busy = False

@@ -5,7 +5,7 @@ Rules: Kubernetes 1.20 source, pkg/controller/replicaset and controller_utils.go
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 from simpy.events import AllOf, Event
@@ -187,6 +187,12 @@ class ReplicaSetController:
             each.leaving.clear()
             each.replicas = each.wanted
             self.queue.add(each)
+
+    def objects(self) -> Iterable[ReplicaSet]:
+        return self.sets.values()
+
+    def as_wanted(self, owner: ReplicaSet) -> bool:
+        return not (owner.closely or owner.expected or owner.leaving) and len(owner.pods) == owner.replicas
 
     # --- what it does about it
 

@@ -69,6 +69,20 @@ class ControllerManagerSpec(Spec):
     )
     quota_workers: int = param(5, "concurrent counts of ResourceQuotas", source=K20, ge=1, le=10_000)
     quota_resync_s: float = param(300.0, "every ResourceQuota is counted anew in this period", source=K20, gt=0, le=1e6)
+    resync_s: float = param(
+        43_200.0,
+        "least period in which every informer hands all that it holds to its controllers; each process draws once to twice of it",
+        source=K20 + ": --min-resync-period",
+        gt=0,
+        le=1e8,
+    )
+    stateful_set_resync_s: float = param(
+        0.0,
+        "every StatefulSet is looked at anew in this period; 0: only when all informers are",
+        source="Kubernetes 1.12 source, pkg/controller/statefulset: 30 s; none since 1.15 (release notes)",
+        ge=0,
+        le=1e6,
+    )
     garbage_workers: int = param(20, "concurrent deletions by the garbage collector", source=K20, ge=1, le=10_000)
     retry_base_s: float = param(
         0.005, "work queue's first back-off after a failed sync, doubled each time", source=K20, gt=0, le=60

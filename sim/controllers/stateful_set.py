@@ -5,7 +5,7 @@ Rules: `stateful_set_rules`; the process: Kubernetes 1.20 source, pkg/controller
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from typing import Any
 
 from simpy.events import Event
@@ -28,7 +28,17 @@ from sim.state.pods import PodTable
 class StatefulSet(PodOwner):
     """One set as the controller knows it."""
 
-    __slots__ = ("by_ordinal", "current", "options", "ordinal_of", "replicas", "revisions", "status", "terminating")
+    __slots__ = (
+        "by_ordinal",
+        "current",
+        "ended",
+        "options",
+        "ordinal_of",
+        "replicas",
+        "revisions",
+        "status",
+        "terminating",
+    )
 
     def __init__(
         self,
@@ -52,6 +62,8 @@ class StatefulSet(PodOwner):
         """Pods whose objects are there or have been asked for."""
         self.ordinal_of: dict[int, int] = {}
         self.terminating: set[int] = set()
+        self.ended: list[int] = []
+        """Pods with a final status whose objects are still there."""
         self.status: tuple[int, ...] = ()
 
 
@@ -114,7 +126,7 @@ class StatefulSetController:
         owner = self.sets.pop(app, None)
         if owner is not None:
             owner.deleted = True
-            self._garbage.owner_deleted(owner.pods, GET["statefulsets"])
+            self._garbage.owner_deleted([*owner.pods, *owner.ended], GET["statefulsets"])
 
     def pod_added(self, owner: StatefulSet, pod: int) -> None:
         owner.pods[pod] = None
@@ -130,8 +142,14 @@ class StatefulSetController:
             self.queue.add(owner)
 
     def pod_finished(self, owner: StatefulSet, pod: int, failed: bool) -> None:
-        """An ended pod is replaced under its name at once: its object is deleted and another is created."""
-        self.pod_gone(owner, pod)
+        """An ended pod is deleted by the next sync, which then creates another under its name."""
+        if pod in owner.pods:
+            del owner.pods[pod]
+            owner.ready.pop(pod, None)
+            owner.ended.append(pod)
+            self.queue.add(owner)
+        elif pod in owner.terminating:  # it was being deleted anyway
+            self.pod_gone(owner, pod)
 
     def pod_lost(self, owner: StatefulSet, pod: int) -> None:
         if pod in owner.pods:
@@ -152,6 +170,16 @@ class StatefulSetController:
         for owner in self.sets.values():
             self.queue.add(owner)
 
+    def objects(self) -> Iterable[StatefulSet]:
+        return self.sets.values()
+
+    def as_wanted(self, owner: StatefulSet) -> bool:
+        return (
+            not (owner.ended or owner.terminating)
+            and owner.template == owner.current
+            and len(owner.ready) == len(owner.by_ordinal) == owner.replicas
+        )
+
     # --- what it does about it
 
     def _sync(self, owner: StatefulSet) -> Generator[Event, Any, bool]:
@@ -164,6 +192,11 @@ class StatefulSetController:
             if (yield from self._client.send(CREATE_REVISION, owner.namespace)) != 201:
                 return False
             owner.revisions += 1
+        for pod in list(owner.ended):
+            if not (yield from self._pod_control.delete(self._client, pod)):
+                return False
+            owner.ended.remove(pod)
+            self.pod_gone(owner, pod)
         states = self._states(owner)
         options = owner.options
         create, delete = next_steps(states, owner.replicas, options.parallel, options.on_delete, options.partition)

@@ -23,6 +23,15 @@ OVERALL_BURST = 100
 Key = TypeVar("Key", bound=Hashable)
 
 
+class _Idle:
+    """A worker's share of keys that a sync finds as they should be."""
+
+    __slots__ = ("keys",)
+
+    def __init__(self, keys: int) -> None:
+        self.keys = keys
+
+
 class WorkQueue(Generic[Key]):
     """`workers` syncs at a time, first come, first served.
 
@@ -52,7 +61,9 @@ class WorkQueue(Generic[Key]):
         self._overall = (
             TokenBucket(clock, name, "controllers", OVERALL_PER_S, OVERALL_BURST) if limited_overall else None
         )
-        self._ready: deque[Key] = deque()
+        self._ready: deque[Any] = deque()
+        self._idle_left = 0
+        self._look: Callable[[int], Event]
         self._dirty: set[Key] = set()
         """Keys that wait for a sync, in `_ready` or until the one under way is over."""
         self._processing: set[Key] = set()
@@ -82,6 +93,27 @@ class WorkQueue(Generic[Key]):
         else:
             self._dirty.add(key)
             self._ready.append(key)
+            self.meter.level(self._busy, len(self._ready))
+
+    def add_idle(self, keys: int, look: Callable[[int], Event]) -> None:
+        """Add `keys` keys that a sync finds as they should be, all together: each worker has its share of them to do in one
+        piece, and whatever is added later comes after. look: the work of so many such syncs. Those that still wait are not
+        added again."""
+        if self._idle_left or not self.open:
+            return
+        self._look = look
+        workers = min(self._workers, keys)
+        for worker in range(workers):
+            self._idle_left += 1
+            self._add_idle(_Idle(keys // workers + (worker < keys % workers)))
+
+    def _add_idle(self, share: Any) -> None:
+        if self._busy < self._workers:
+            self._busy += 1
+            self.meter.level(self._busy, len(self._ready))
+            self._clock.start(self._work(share))
+        else:
+            self._ready.append(share)
             self.meter.level(self._busy, len(self._ready))
 
     def add_after(self, key: Key, delay_s: float) -> None:
@@ -116,17 +148,24 @@ class WorkQueue(Generic[Key]):
         self._dirty.clear()
         self._processing.clear()
         self._failures.clear()
-        self._busy = 0
+        self._busy = self._idle_left = 0
         self.open = False
         self.meter.level(0, 0)
 
-    def _work(self, key: Key) -> Generator[Event, Any, None]:
+    def _work(self, key: Any) -> Generator[Event, Any, None]:
         """Process: one worker, until it finds the queue empty."""
         life = self.life
         while True:
-            done = yield from self._sync(key)
+            if key.__class__ is _Idle:
+                yield self._look(key.keys)
+                done = True
+            else:
+                done = yield from self._sync(key)
             if life != self.life:
                 return
+            if key.__class__ is _Idle:
+                self.meter.served += key.keys - 1
+                self._idle_left -= 1
             self.meter.served += 1
             self._processing.discard(key)
             if done:
