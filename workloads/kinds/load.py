@@ -64,7 +64,8 @@ class LoadTest(WorkloadSpec):
         pods = np.array([size for _, size, _ in GROUPS], np.int64)[group]
         time_s = (np.cumsum(pods) - pods) / self.rate_per_s
         begin_s = float(pods.sum()) / self.rate_per_s + self.settle_s
-        changes, wanted = (), pods
+        changes: tuple[Change, ...] = ()
+        wanted = pods
         if self.rescale:
             wanted = np.maximum(1, np.rint(pods * streams("workload.load.scale").uniform(0.5, 1.5, len(pods))).astype(np.int64))
             at_s = begin_s + (np.cumsum(pods) - pods) / self.rate_per_s
