@@ -83,7 +83,11 @@ class Aggregate:
         self._open[operation] -= served
         if served < count:
             again_s = self._server.flow_control.retry_after_s(operation, self._user, "")
-            self._clock.at(again_s, lambda _: self._clock.start(self._serve(operation, count - served)))
+
+            def again(_: Alarm) -> None:
+                self._clock.start(self._serve(operation, count - served))
+
+            self._clock.at(again_s, again)
 
 
 def renew_leases(
