@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sim.result.slo import Churn
 
 SUMMARY_COLUMNS = ("mean", "p50", "p99", "max", "unit", "count", "objective", "verdict")
-OF_RESOURCES = ("_utilisation", "_queue", "_waiting")
+OF_RESOURCES = ("_utilisation", "_queue", "_waiting", "_seats_limit")
 """Series of contended things, which `bottlenecks()` sums up; the summary leaves them out."""
 
 
