@@ -133,7 +133,7 @@ class Plots:
         """Waterfall of the average pod's start: each stage where it begins and as long as its mean, its p99 beside it;
         above it, the average pod and the slowest 1 % in one bar each."""
         stages = self._result.stages()
-        stages = stages[stages.pods > 0]
+        stages = stages[(stages.pods > 0) & (stages.mean_s > 0)]
         with rc_context(STYLE):
             figure = Plot(figsize=(WIDTH_IN, 1.9 + 0.25 * max(len(stages), 4)))
             if stages.empty:
