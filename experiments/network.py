@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sim.base.errors import InputError, near_miss
+from sim.base.errors import InputError, Problems, near_miss
 from sim.base.rand import Streams
 from sim.network.cni import CNI
 from sim.network.cni.catalog import Shape, TableSizes
@@ -55,6 +55,10 @@ def check(scenario: Scenario, conf: Path | None = None) -> list[Finding]:
         )
     if conf is not None and configuration is None:
         configuration = read_configuration(conf)
+    if configuration is not None:
+        problems = Problems("network")
+        scenario.network.check_configuration(str(conf), configuration, problems)
+        problems.raise_if_any()
     nodes = sum(scenario.nodes.pool_counts().values())
     found = check_requirements(scenario.network, nodes, segments_of(scenario), configuration)
     for name, traffic in scenario.network.traffic.items():

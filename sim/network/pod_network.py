@@ -59,6 +59,9 @@ class PodNetwork:
         self._conf: NetworkConfiguration | None = (
             read_configuration(Path(base_dir) / spec.cni_conf) if spec.cni_conf else None
         )
+        if self._conf is not None:
+            spec.check_configuration(spec.cni_conf, self._conf, problems)
+            problems.raise_if_any()
         cni = spec.cni
         self._blocks = None
         if cni.features.addressing is Addressing.BLOCKS and self._conf is None:

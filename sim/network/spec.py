@@ -14,6 +14,7 @@ from sim.base.spec import Choice, Spec, param
 from sim.network.addresses import overlapping, subnets_in
 from sim.network.cni import CNI, CniSpec
 from sim.network.cni.catalog import Addressing
+from sim.network.cni_config import NetworkConfiguration
 from sim.network.control_traffic_spec import ControlTrafficSpec
 from sim.network.costs import PathCosts
 from sim.network.routes.bgp import BgpSpec
@@ -135,6 +136,27 @@ class NetworkSpec(Spec):
                     "take a shorter prefix",
                 )
         self._check_mtu(path, problems)
+
+    def check_configuration(self, path: str, configuration: NetworkConfiguration, problems: Problems) -> None:
+        """Add what a node's CNI configuration says that cannot be on this network."""
+        others = [(name, IPv4Network(getattr(self, name))) for name in ("service_range", "host_range")]
+        for subnet in configuration.subnets:
+            for name, other in others:
+                if subnet.overlaps(other):
+                    problems.add(
+                        f"{path}: ipam",
+                        str(subnet),
+                        f"overlaps {name} ({other})",
+                        "a packet's way would depend on who looks; give each its own range",
+                    )
+        largest = self.underlay.mtu_bytes - self.cni.features.header_bytes
+        if configuration.mtu_bytes is not None and configuration.mtu_bytes > largest:
+            problems.add(
+                f"{path}: mtu",
+                configuration.mtu_bytes,
+                f"is more than the underlay's {self.underlay.mtu_bytes} less a header of {self.cni.features.header_bytes} bytes",
+                f"at most {largest}; larger packets would be dropped or fragmented",
+            )
 
     def _check_mtu(self, path: str, problems: Problems) -> None:
         header, underlay = self.cni.features.header_bytes, self.underlay.mtu_bytes

@@ -188,6 +188,30 @@ def test_refused(sets, path, words):
     assert words in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("change", "path", "words"),
+    [
+        ({"mtu": 1501}, "net.conf: mtu", "at most 1500"),
+        ({"ipam": {"type": "host-local", "subnet": "172.20.1.0/24"}}, "net.conf: ipam", "overlaps service_range"),
+        ({"ipam": {"type": "host-local", "subnet": "100.64.0.0/16"}}, "net.conf: ipam", "overlaps host_range"),
+        ({"ipam": None}, "ipam", "must be given"),
+        ({"type": "briddge"}, "type", "did you mean 'bridge'"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_the_network_is_refused(change, path, words, tmp_path):
+    good = {
+        "cniVersion": "0.4.0",
+        "name": "net",
+        "type": "bridge",
+        "ipam": {"type": "host-local", "subnet": "10.9.0.0/24"},
+    }
+    (tmp_path / "net.conf").write_text(json.dumps({**good, **change}))
+    with pytest.raises(InputError) as error:
+        Bed({"cni": "bridge", "cni_conf": "net.conf"}, base_dir=str(tmp_path))
+    assert path in str(error.value)
+    assert words in str(error.value)
+
+
 @pytest.mark.parametrize("name", ["calico-bgp", "flannel-vxlan", "calico-vxlan"])
 def test_reachable_columns_of_a_run(name):
     pods = simulate(Scenario.load("quick", {"network.cni": name, "network.bgp.topology": "reflectors"})).pods

@@ -134,7 +134,9 @@ def test_check_command(tmp_path):
     apart = run.invoke(app, [*routed, "--set", "network.underlay.zone_segments=true"])
     assert apart.output.count("FAILS") == 2
     assert "in 2 segments" in apart.output
-    racks = run.invoke(app, [*routed, "--set", "network.underlay.topology=leaf-spine"])
+    racks = run.invoke(
+        app, [*routed, "--set", "network.underlay.topology=leaf-spine", "--set", "network.underlay.rack_nodes=5"]
+    )
     assert racks.output.count("FAILS") == 2
     conf = tmp_path / "10.conf"
     conf.write_text(
