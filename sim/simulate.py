@@ -89,6 +89,7 @@ from sim.node_lifecycle.park import NodePark
 from sim.nodes import ClusterNode
 from sim.result.collect import collect
 from sim.result.result import Result
+from sim.running_at_start import begin_with_running
 from sim.scenario import Scenario
 from sim.scheduler.core import Core
 from sim.scheduler.loop import Scheduler
@@ -237,6 +238,7 @@ class Cluster:
         self._wire_faults(streams)
         users = [self._client(tenant) for tenant in load.tenants]
         self.users = Users(clock, load, pods, users, self.pod_control, self.controllers)
+        begin_with_running(self)
         self.control_network = ControlNetwork(self)
         self._wire_traffic(streams)
         self.control_network.traffic.stream(self.images.source.link_load)
@@ -866,7 +868,8 @@ class Cluster:
 
     def _pod_gone(self, pod: int) -> None:
         app = self.pods.ids["app"][pod]
-        slices, served = self.controllers.endpoints, not isnan(self.pods.times["watched_s"][pod])
+        times, slices = self.pods.times, self.controllers.endpoints
+        served = not isnan(times["watched_s"][pod]) or isnan(times["requested_s"][pod])  # the latter ran from the start
         if self.load.app_kind[app] == AppKind.SERVICE and slices is None and served:
             self.network.services.endpoint_changed(app, pod, added=False)
         self.watch.publish("pods", "gone", pod)

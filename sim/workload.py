@@ -98,6 +98,8 @@ class Load:
     """What users do to applications after having asked for them, by time."""
     script: tuple[Step, ...] = ()
     """Steps in which it is played, each waiting for what it must; then `app_time_s` and `app_end_s` mean nothing."""
+    app_running: np.ndarray = field(default_factory=lambda: np.zeros(0, np.bool_))
+    """bool: its pods run already when the clock starts, and nobody asks for it; empty: none does so."""
     nodes_run: bool = True
     """False: nodes are objects alone, as in tests of the control plane. No kubelet starts what is bound to them, none
     renews a lease, and a bound pod that is deleted goes at once where it has no grace period, else never."""

@@ -7,10 +7,12 @@ numbers by inversion).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from sim.base.errors import InputError
-from sim.base.rand import Distribution
+from sim.base.rand import Distribution, Streams
 
 MAX_ITEMS = 20_000_000
 """Most applications of one stream, and most pods of one load; beyond it a parameter is a slip of the pen."""
@@ -60,3 +62,23 @@ def partial_sums(gaps: Distribution, rng: np.random.Generator, end: float) -> np
         step = np.cumsum(np.concatenate([found[-1:], gaps.sample(rng, block)]))
         found = np.concatenate([found, step[1:]])
     return found[1 : np.searchsorted(found, end, side="left")]
+
+
+Drawn = Callable[[str, int], np.ndarray]
+
+
+def in_the_middle(drawn: Drawn, streams: Streams) -> Drawn:
+    """What is left of lives that are looked at in the middle, from how whole ones are drawn (by a source's name and a number).
+
+    A look finds a life the more likely the longer it is, and anywhere in it: the residual of a renewal process in equilibrium.
+    Endless lives stay endless.
+    """
+
+    def left(source: str, size: int) -> np.ndarray:
+        whole = drawn(source, size)
+        if not size or not np.isfinite(whole).all() or not whole.sum() > 0:
+            return whole
+        rng = streams(f"{source}.age")
+        return whole[pick(whole, rng, size)] * rng.random(size)
+
+    return left

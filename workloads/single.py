@@ -20,7 +20,7 @@ class SingleStream(StreamFields, ArrivalProcess, WorkloadSpec):
     """Base of the short forms; a short form names its arrival process as a second base."""
 
     def build(self, setting: Setting, streams: Streams) -> Load:
-        return superpose([draw_stream(self, self, STREAM, setting, streams)], setting.tenants)
+        return superpose(draw_stream(self, self, STREAM, setting, streams), setting.tenants)
 
     def check(self, setting: Setting, path: str, problems: Problems) -> None:
         self.check_stream(self, setting, path, problems)

@@ -7,6 +7,7 @@ node, image or scheduler in the scenario moves none of them.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Self
 
 import numpy as np
@@ -20,7 +21,7 @@ from sim.state.objects import Container, PodSpec
 from sim.workload import Load, Setting
 from workloads.applications import AnyApplication, PodApplication, Update
 from workloads.arrivals import ArrivalProcess
-from workloads.draws import MAX_ITEMS, pick
+from workloads.draws import MAX_ITEMS, in_the_middle, pick
 from workloads.images import draw_images
 from workloads.pod_fields import PodFields, labelled, needs_own_label, pod_base
 from workloads.shapes import MIXES, MixField
@@ -38,6 +39,13 @@ class StreamFields(Spec):
     pod: PodFields = param(
         {}, "v1 PodSpec fields of every pod: priority, nodeSelector, tolerations, affinity, labels, …"
     )
+    running_at_start: int = param(
+        0,
+        "applications of the stream that run already when the clock starts, pods or services: in the middle of their lives, known "
+        "to every component",
+        ge=0,
+        le=MAX_ITEMS,
+    )
     start_s: float = param(0.0, "arrivals begin here", ge=0, le=1e9)
     horizon_s: float | None = param(None, "arrivals stop here; none: at the scenario's horizon", gt=0, le=1e9)
 
@@ -49,6 +57,9 @@ class StreamFields(Spec):
 
     def check_stream(self, arrivals: ArrivalProcess, setting: Setting, path: str, problems: Problems) -> None:
         """Report what is wrong with this stream in this scenario."""
+        if self.running_at_start and self.application.kind not in ("service", "pod"):
+            rule = f"is for pods and services: a {self.application.kind} has something under way whenever it runs"
+            problems.add(f"{path}.running_at_start", self.running_at_start, rule, "let them arrive at 0 s")
         check_tenants(self.tenants, setting, f"{path}.tenants", problems)
         self.mix.check(setting, f"{path}.mix", problems)
         window_s = self.window_s(setting)
@@ -78,6 +89,7 @@ class Part:
     app_tenant: np.ndarray
     app_pods: np.ndarray
     app_parallelism: np.ndarray
+    app_running: np.ndarray
     pod_duration_s: np.ndarray
     options: AppOptions | None
     """Of all its applications."""
@@ -85,20 +97,35 @@ class Part:
     """In the part's own rows."""
 
 
-def draw_stream(fields: StreamFields, arrivals: ArrivalProcess, name: str, setting: Setting, streams: Streams) -> Part:
-    """Draw all applications of the stream `name`. Raises InputError when they are too many to hold."""
-    source = f"workload.{name}"
-    application = fields.application
-    time_s = fields.start_s + arrivals.times(max(fields.window_s(setting), 0.0), streams, source)
-    size = len(time_s)
+def draw_stream(fields: StreamFields, arrivals: ArrivalProcess, name: str, setting: Setting, streams: Streams) -> list[Part]:
+    """Draw all applications of the stream `name`: those that run at the start, if any do, then those that arrive.
+
+    The former have draws of their own, and move none of the latter's. Raises InputError when they are too many to hold.
+    """
+    time_s = fields.start_s + arrivals.times(max(fields.window_s(setting), 0.0), streams, f"workload.{name}")
+    parts = [_draw(fields, name, f"workload.{name}", time_s, False, setting, streams)]
+    if fields.running_at_start:
+        nothing_s = np.zeros(fields.running_at_start)
+        parts.insert(0, _draw(fields, name, f"workload.{name}.running", nothing_s, True, setting, streams))
+    return parts
+
+
+def _draw(
+    fields: StreamFields, name: str, source: str, time_s: np.ndarray, running: bool, setting: Setting, streams: Streams
+) -> Part:
+    """The applications asked for at `time_s`. source: begins the names of their draws. running: they are there already."""
+    application, size = fields.application, len(time_s)
     pods = application.pods_in(setting, time_s, streams, source)
     if pods.sum() > MAX_ITEMS:
         raise InputError(
             f"workload: stream '{name}' makes {pods.sum():,} pods, more than {MAX_ITEMS:,}; lower its rate or counts"
         )
     tenant = draw_tenants(setting, fields.tenants, streams, source, size)
-    templates, template = _templates(fields, name, tenant, setting, streams)
-    end_s = time_s + application.lifetimes_s(streams, source, size)
+    templates, template = _templates(fields, name, source, tenant, setting, streams)
+    lifetimes_s, durations_s = partial(application.lifetimes_s, streams), partial(application.durations_s, streams)
+    if running:
+        lifetimes_s, durations_s = in_the_middle(lifetimes_s, streams), in_the_middle(durations_s, streams)
+    end_s = time_s + lifetimes_s(source, size)
     updates = application.updates(time_s, end_s, pods, setting.horizon_s, streams, source)
     return Part(
         templates=templates,
@@ -109,7 +136,8 @@ def draw_stream(fields: StreamFields, arrivals: ArrivalProcess, name: str, setti
         app_tenant=tenant,
         app_pods=pods.astype(np.int32),
         app_parallelism=application.parallelism_of(pods, streams, source).astype(np.int32),
-        pod_duration_s=application.durations_s(streams, source, int(pods.sum())),
+        app_running=np.full(size, running),
+        pod_duration_s=durations_s(source, int(pods.sum())),
         options=application.options(),
         changes=_changes(updates, template, templates),
     )
@@ -135,10 +163,10 @@ def _changes(updates: list[Update], template: np.ndarray, templates: list[PodSpe
 
 
 def _templates(
-    fields: StreamFields, name: str, tenant: np.ndarray, setting: Setting, streams: Streams
+    fields: StreamFields, name: str, source: str, tenant: np.ndarray, setting: Setting, streams: Streams
 ) -> tuple[list[PodSpec], np.ndarray]:
     """(the distinct pod specs of a stream, the index of each application's one)."""
-    source, size = f"workload.{name}", len(tenant)
+    size = len(tenant)
     shapes = fields.mix.shapes
     namespace, namespaces = draw_namespaces(setting, tenant, streams, source)
     shape = pick(np.array([row.weight for row in shapes]), streams(f"{source}.shape"), size)
@@ -162,7 +190,7 @@ def _templates(
         chosen, key = shapes[shape_row], (shape_row, image_row)
         if key not in containers:
             containers[key] = (chosen.container(chosen.image or images[image_row]),)
-        spec = labelled(base, f"{name}-{app}") if own else base
+        spec = labelled(base, f"{source.removeprefix('workload.')}-{app}") if own else base
         templates.append(replace(spec, namespace=namespaces[namespace_row], containers=containers[key]))
     return templates, template.astype(np.int32)
 
@@ -204,6 +232,7 @@ def superpose(parts: list[Part], tenants: tuple[str, ...]) -> Load:
         app_tenant=sorted_column("app_tenant"),
         app_pods=pods[order],
         app_parallelism=sorted_column("app_parallelism"),
+        app_running=sorted_column("app_running"),
         pod_duration_s=duration_s,
         app_options=options,
         changes=tuple(changes),

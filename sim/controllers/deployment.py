@@ -140,8 +140,33 @@ class DeploymentController:
 
     def app_created(self, app: int) -> None:
         """A new Deployment reached the controller."""
+        self.deployments[app] = self._stored(app)
+        self.queue.add(self.deployments[app])
+
+    def begin_with(self, app: int, pods: list[int]) -> ReplicaSet:
+        """Before the run: all pods of a Deployment run, and nothing is left to do for it. Returns its one set."""
+        deployment = self.deployments[app] = self._stored(app)
+        deployment.rows = []
+        replicas, options = deployment.replicas, deployment.options
+        self._numbers += 1
+        owned = ReplicaSet(
+            self._replicasets, app, deployment.namespace, deployment.template, [], deployment.like, self._numbers, replicas,
+            options.min_ready_s,
+        )  # fmt: skip
+        surge, _ = fence_posts(options.max_surge, options.max_unavailable, replicas)
+        owned.sized_for = replicas + (0 if options.recreate else surge)
+        owned.pods, owned.ready = dict.fromkeys(pods), dict.fromkeys(pods, 0.0)
+        owned.available, owned.status = replicas, (replicas, replicas, replicas)
+        deployment.sets.append(owned)
+        self._replicasets.sets[owned.number] = owned
+        deployment.progress = (replicas, 0, replicas)
+        deployment.status = (deployment.template, replicas, replicas, *deployment.progress, False)
+        return owned
+
+    def _stored(self, app: int) -> Deployment:
+        """The Deployment as its user asked for it."""
         known = self._applications
-        deployment = self.deployments[app] = Deployment(
+        return Deployment(
             app,
             known.namespace(app),
             known.template(app),
@@ -150,7 +175,6 @@ class DeploymentController:
             known.first_row(app),
             known.options(app, DeploymentOptions),
         )
-        self.queue.add(deployment)
 
     def app_changed(self, number: int) -> None:
         """A user changed one. number: row of the load's changes."""

@@ -123,6 +123,13 @@ class EndpointSliceController:
             clock, "EndpointSlice", spec.workers, self._sync, spec.retry_base_s, spec.retry_max_s
         )
 
+    def begin_with(self, app: int, pods: list[int]) -> None:
+        """Before the run: the slices of an application's Service hold its pods."""
+        service = self.services[app] = _Service(self._namespace_of(app))
+        service.ready, service.written = dict.fromkeys(pods), len(pods)
+        most = self._spec.slice_endpoints
+        service.slices = [frozenset(pods[begin : begin + most]) for begin in range(0, len(pods), most)]
+
     def pod_ready(self, app: int, pod: int) -> None:
         """A pod of the application is ready."""
         service = self.services.get(app)

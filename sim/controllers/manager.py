@@ -337,6 +337,13 @@ class ControllerManager:
         if self.node_lifecycle is not None:
             self.node_lifecycle.resume()
 
+    def begin_with(self, app: int, pods: list[int]) -> None:
+        """Before the run: all pods of a Deployment run and are known to everybody."""
+        owner = self.deployments.begin_with(app, pods)
+        self._pod_control.owner_of.update(dict.fromkeys(pods, owner))
+        if self.endpoints is not None:
+            self.endpoints.begin_with(app, pods)
+
     # --- what is stored; it reaches the controllers through their watches
 
     def app_created(self, app: int) -> None:

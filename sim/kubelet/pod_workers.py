@@ -137,6 +137,22 @@ class PodWorkers:
         elif (ends_s := started_s + self.pods.duration_s[pod]) < inf:
             clock.at(max(0.0, ends_s - clock._now), lambda _: self._end(node, pod))
 
+    def begin_with(self, node: Node, pod: int) -> str:
+        """Before the run: the pod has been brought up. Returns why it cannot have been, "" where it can."""
+        plan = self._plan_of(pod)
+        if not plan.plain or (plan.restart_policy == ALWAYS and self.pods.duration_s[pod] < inf):
+            return "they have probes, hooks, init containers or restarts, which are under way while they run"
+        if refused := admit(node, plan):
+            return refused
+        if not self._network.begin_with(node, pod):
+            return "no address is left"
+        node.add_sandbox(plan.runtime or node.runtime)
+        node.containers += plan.container_count
+        node.images.update(plan.images)
+        if (ends_s := self.pods.duration_s[pod]) < inf:
+            self.clock.at(ends_s, lambda _: self._end(node, pod))
+        return ""
+
     def delete(self, node: Node, pod: int) -> None:
         """A DELETE reached the kubelet: take the pod down, after its start if that is still under way."""
         if pod in self._finishing:

@@ -56,6 +56,10 @@ class Kubelets:
         self.workers: PodWorkers
         """Set once, by the wiring: workers and kubelets know each other."""
 
+    def begin_with(self, pod: int) -> str:
+        """Before the run: a pod runs on its node already. Returns why it cannot, "" where it can."""
+        return self.workers.begin_with(self.node(self._pods.ids["node"][pod]), pod)
+
     def on_bound(self, pod: int) -> None:
         """The watch delivered a pod bound to its node."""
         self._pods.times["kubelet_seen_s"][pod] = self._clock._now

@@ -120,6 +120,13 @@ class PodNetwork:
             yield node.machine.work(len(self._conf.chained) * self._spec.cni.setup_cpu_s)
         self.spread.pod_attached(pod, node.index, node.ports, new_route)
 
+    def begin_with(self, node: Node, pod: int) -> bool:
+        """Before the run: the pod is attached, and every peer has its route. Returns whether there was an address for it."""
+        if self._spec.cni.features.addressing is Addressing.HOST:
+            return True
+        node.ports += 1
+        return self._allocate(node.index, pod) is not None
+
     def give_up(self, pod: int) -> None:
         """The pod is deleted: if it waits for an address, it stops."""
         if (waiting := self._waiting.pop(pod, None)) is not None:

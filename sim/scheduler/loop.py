@@ -125,6 +125,14 @@ class Scheduler:
         self._core.remove(pod)
         self._moved(assigned_pod_deleted(pod, self._spec_of(pod)))
 
+    def begin_with(self, pod: int) -> int:
+        """Before the run: place a pod that is to run from the start, as a cycle would. Returns its node, -1 if there is none."""
+        spec_id = self.spec_id(pod)
+        node = self._core.schedule(spec_id, pod)
+        if node >= 0:
+            self._core.assume(pod, spec_id, node)
+        return node
+
     def why_unschedulable(self, pod: int) -> str:
         """The scheduler's text about a pod if no node fits it now; "" if one does."""
         return self._core.fit_error() if self._core.schedule(self.spec_id(pod), pod) < 0 else ""

@@ -7,6 +7,7 @@ from functools import partial
 from math import isnan
 from typing import Any
 
+import numpy as np
 from simpy.events import Event
 
 from sim.apiserver.client import Client
@@ -43,8 +44,8 @@ class Users:
         self._clients = clients
         self._pod_control = pod_control
         self._controllers = controllers
-        self._asked: dict[int, Event] = {}
-        """Applications that users will change, and whose creation may not be answered yet."""
+        self._asked: dict[int, Event | None] = {}
+        """Applications that users will change, and whose creation may not be answered yet; None: they run from the start."""
         self._to_change = {change.app for change in load.changes}
         self._unwanted: set[int] = set()
         """Bare pods to delete as soon as they are stored."""
@@ -61,14 +62,17 @@ class Users:
         for number, change in enumerate(load.changes):
             clock.at(max(0.0, change.at_s - clock._now), partial(self._change_later, number))
         rows = zip(load.app_time_s.tolist(), load.app_first_pod.tolist(), load.app_pods.tolist(), strict=True)
+        running = set(np.flatnonzero(load.app_running).tolist())
         for app, (at_s, first, count) in enumerate(rows):
             if at_s > clock._now:
                 yield clock.timeout(at_s - clock._now)
             pods = range(first, first + count)
-            if load.app_kind[app] not in ON_DEMAND:
-                for pod in pods:
-                    self._pods.times["requested_s"][pod] = clock._now  # at_s, or a rounding beside it
-            asking = clock.start(self._ask(app, pods))
+            asking = None
+            if app not in running:
+                if load.app_kind[app] not in ON_DEMAND:
+                    for pod in pods:
+                        self._pods.times["requested_s"][pod] = clock._now  # at_s, or a rounding beside it
+                asking = clock.start(self._ask(app, pods))
             if app in self._to_change:
                 self._asked[app] = asking
             end_s = float(load.app_end_s[app])
@@ -102,7 +106,7 @@ class Users:
         asking = self._asked.get(app)
         if asking is not None and asking.callbacks is not None:
             yield asking
-        if asking is None or app in self._ended:
+        if app not in self._asked or app in self._ended:
             return
         namespace = load.templates[load.app_template[app]].namespace
         client = self._clients[load.app_tenant[app]]
@@ -124,12 +128,12 @@ class Users:
         elif pod in self._unwanted:
             yield from self._pod_control.delete(client, pod)
 
-    def _end(self, app: int, pods: range, asking: Event, _: Alarm) -> None:
+    def _end(self, app: int, pods: range, asking: Event | None, _: Alarm) -> None:
         self._clock.start(self._delete(app, pods, asking))
 
-    def _delete(self, app: int, pods: range, asking: Event) -> Generator[Event, Any, None]:
+    def _delete(self, app: int, pods: range, asking: Event | None) -> Generator[Event, Any, None]:
         """Delete the application, as soon as the answer to its creation is there."""
-        if asking.callbacks is not None:
+        if asking is not None and asking.callbacks is not None:
             yield asking
         load = self._load
         client = self._clients[load.app_tenant[app]]

@@ -44,7 +44,8 @@ class Synthetic(WorkloadSpec):
         return self
 
     def build(self, setting: Setting, streams: Streams) -> Load:
-        parts = [draw_stream(stream, stream.arrivals, name, setting, streams) for name, stream in self.streams.items()]
+        drawn = [draw_stream(stream, stream.arrivals, name, setting, streams) for name, stream in self.streams.items()]
+        parts = [part for parts in drawn for part in parts]
         return superpose(parts, setting.tenants)
 
     def check(self, setting: Setting, path: str, problems: Problems) -> None:

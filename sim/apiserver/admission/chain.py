@@ -129,6 +129,15 @@ class Admission:
         new = self._of_template[template]
         return new.charge if new is not None else ()
 
+    def begin_with(self, template: int, count: int) -> str:
+        """Before the run: charge `count` pods of a template. Returns the first limit that they exceed, "" if there is none."""
+        for quota, amounts in self.charge_of(template):
+            all_pods = {name: amount * count for name, amount in amounts.items()}
+            if over := quota.refusal(all_pods, quota.used):
+                return f"{quota.namespace}/{quota.name}: {over}"
+            quota.add(all_pods)
+        return ""
+
     def meters(self, servers: Sequence[Any]) -> list[Meter]:
         """Of the webhooks' servers, and of the API servers' evaluation of quotas where there are quotas."""
         evaluators = [server.admission.evaluator for server in servers] if self.quotas.of else []

@@ -64,6 +64,13 @@ class ServiceRules:
         """A pod joins or leaves a service's endpoints; the EndpointSlice reaches the nodes `endpoint_slice_s` later."""
         self._change(service, pod, added, self._spec.endpoint_slice_s)
 
+    def begin_with(self, service: int, pods: frozenset[int]) -> None:
+        """Before the run: all kube-proxies have these endpoints of a service in their rules."""
+        if self._spec.mode != "none":
+            self.endpoints += len(pods)
+            self._services.add(service)
+            self._known[service] = pods
+
     def slices_heard(self, service: int, pods: frozenset[int]) -> None:
         """The nodes hear which pods are a service's endpoints, as its EndpointSlices say."""
         known = self._known.get(service, frozenset())
