@@ -5,8 +5,8 @@ Each kind has only the parameters that it uses.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from pydantic import AfterValidator, Field, model_validator
@@ -108,6 +108,15 @@ class Updated(Application):
     update_every_s: Dist | None = param(
         None, "time from the request, or the last new revision, to the next one; none: there is but one revision"
     )
+    foreground_deletion: bool = param(
+        False, "its user deletes it in the foreground (propagationPolicy): its object stays until all that it owns has gone"
+    )
+
+    @model_validator(mode="after")
+    def _is_deleted(self) -> Self:
+        if self.foreground_deletion and self.lifetime_s is None:
+            raise ValueError("foreground_deletion says how it is deleted, but nobody deletes it: set lifetime_s")
+        return self
 
     def updates(
         self, time_s: np.ndarray, end_s: np.ndarray, pods: np.ndarray, horizon_s: float, streams: Streams, name: str
@@ -157,6 +166,7 @@ class ServiceApplication(Updated):
 
     def options(self) -> AppOptions | None:
         own = DeploymentOptions(self.strategy == "Recreate", self.max_surge, self.max_unavailable, self.min_ready_s)
+        own = replace(own, foreground=self.foreground_deletion)
         return own if own != DeploymentOptions() else None
 
     def updates(
@@ -196,7 +206,9 @@ class StatefulSetApplication(Updated):
         return counts(self.replicas, streams(f"{name}.replicas"), size, "application.replicas")
 
     def options(self) -> AppOptions | None:
-        own = StatefulSetOptions(parallel=self.parallel, partition=self.partition)
+        own = StatefulSetOptions(
+            parallel=self.parallel, partition=self.partition, foreground=self.foreground_deletion
+        )
         return own if own != StatefulSetOptions() else None
 
 
@@ -216,7 +228,8 @@ class DaemonSetApplication(Updated):
         return np.full(len(time_s), max(1, setting.nodes), np.int64)
 
     def options(self) -> AppOptions | None:
-        return DaemonSetOptions(max_unavailable=self.max_unavailable) if self.max_unavailable != 1 else None
+        own = DaemonSetOptions(max_unavailable=self.max_unavailable, foreground=self.foreground_deletion)
+        return own if own != DaemonSetOptions() else None
 
 
 class JobApplication(Application):

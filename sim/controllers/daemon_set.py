@@ -189,7 +189,12 @@ class DaemonSetController:
         owner = self.sets.pop(app, None)
         if owner is not None:
             owner.deleted = True
-            self._garbage.owner_deleted([*owner.pods, *owner.ended], GET["daemonsets"])
+            pods = [*owner.pods, *owner.ended]
+            if owner.options.foreground:
+                held = [("pods", pod) for pod in pods]
+                self._garbage.owner_marked("daemonsets", app, owner.namespace, held, owner.terminating)
+            else:
+                self._garbage.owner_deleted(pods, GET["daemonsets"])
 
     def node_changed(self, node: int, spec: NodeSpec | None) -> None:
         """A node has joined or its labels or taints have changed; None: it has left."""
@@ -280,7 +285,13 @@ class DaemonSetController:
         burst = self._spec.burst_daemons
         missing = [node for node in wanted if node not in owner.on_node][:burst]
         stays = set(wanted)
-        surplus = [pod for node, pod in owner.on_node.items() if node not in stays and pod in owner.pods][:burst]
+        surplus = [
+            pod
+            for node, pod in owner.on_node.items()
+            if node not in stays
+            and node in self._nodes
+            and pod in owner.pods  # those of a node that has left are collected
+        ][:burst]
         owner.expected = len(missing)
         begin = self._specs[owner.template]
         done, batch = True, self._spec.slow_start_initial

@@ -20,6 +20,7 @@ from sim.controllers.operations import (
     CREATE_REPLICASET,
     DELETE_REPLICASET,
     GET,
+    MARK_REPLICASET_DELETED,
     UPDATE_DEPLOYMENT_STATUS,
     UPDATE_REPLICASET,
 )
@@ -196,6 +197,9 @@ class DeploymentController:
         if deployment is None:
             return
         deployment.deleted = True
+        if deployment.options.foreground:
+            self._mark(deployment)
+            return
         for each in deployment.sets:
             self._leave(each)
 
@@ -217,6 +221,15 @@ class DeploymentController:
         return deployment.rollout is None and not deployment.scaled
 
     # --- what it does about it
+
+    def _mark(self, deployment: Deployment) -> None:
+        """It goes after its sets, and each of them after its pods."""
+        sets = []
+        for each in deployment.sets:
+            going = partial(self._tell, "deleting", each.number)
+            owned = Owned(GET["replicasets"], MARK_REPLICASET_DELETED, each.namespace, going)
+            sets.append(self._garbage.wait_for("replicasets", each.number, owned))
+        self._garbage.owner_marked("deployments", deployment.app, deployment.namespace, sets)
 
     def _leave(self, replicaset: ReplicaSet) -> None:
         """A set's Deployment is gone: the garbage collector takes the set."""

@@ -136,7 +136,14 @@ class ControllerManager:
             return load.templates[pods.ids["template"][pod]].namespace
 
         own = client("generic-garbage-collector")
-        self.garbage = GarbageCollector(clock, spec, own, pod_control, namespace_of)
+        self.garbage = GarbageCollector(
+            clock,
+            spec,
+            own,
+            pod_control,
+            namespace_of,
+            lambda resource, number: watch.publish(resource, "deleted", number),
+        )
         own = client("replicaset-controller")
         written = aggregate(own)
         self.replicasets = ReplicaSetController(
@@ -183,7 +190,7 @@ class ControllerManager:
         self.quotas = ResourceQuotaController(clock, spec, machine, own, pod_control.quotas)
         pod_control.on_removed = self._ended_pod_removed
         own = client("pod-garbage-collector")
-        self.pod_gc = PodGarbageCollector(clock, spec, own, namespace_of, self._ended_pod_removed)
+        self.pod_gc = PodGarbageCollector(clock, spec, own, namespace_of, self._ended_pod_removed, pods, pod_control)
         self.by_kind: dict[AppKind, AppController] = {AppKind.SERVICE: self.deployments, AppKind.JOB: self.jobs}
         """The controllers that this load has work for."""
         kinds = {AppKind(kind) for kind in set(load.app_kind.tolist())}
@@ -206,6 +213,7 @@ class ControllerManager:
             on = {
                 "created": controller.app_created,
                 "changed": controller.app_changed,
+                "deleting": controller.app_deleted,
                 "deleted": controller.app_deleted,
             }
             if kind is AppKind.JOB:
@@ -215,6 +223,7 @@ class ControllerManager:
             "created": self.replicasets.set_changed,
             "changed": self.replicasets.set_changed,
             "status": self.deployments.set_status,
+            "deleting": self.replicasets.set_marked,
             "deleted": self.replicasets.set_deleted,
         }
         watch.watch("replicasets", NAME, self.informed(on), client=lister)
@@ -284,6 +293,7 @@ class ControllerManager:
             "rollouts_ended": sum(not isnan(rollout.ended_s) for rollout in self.deployments.rollouts),
             "rollouts_stalled": sum(rollout.stalled for rollout in self.deployments.rollouts),
             "ended_pods_collected": self.pod_gc.deleted,
+            "orphaned_pods_collected": self.pod_gc.orphans,
             "pods_evicted": self.node_lifecycle.evicted if self.node_lifecycle is not None else 0,
             "endpoint_slice_writes": self.endpoints.writes if self.endpoints is not None else 0,
         }
@@ -293,11 +303,23 @@ class ControllerManager:
         """Nodes of this run come and go. spec_of: a node's object as it stands."""
         self.node_lifecycle = node_lifecycle
         daemons = self.by_kind.get(AppKind.DAEMON_SET)
-        on: dict[str, Handler | None] = dict.fromkeys(("added", "updated", "removed"))
+        on: dict[str, Handler | None] = {
+            "added": self.pod_gc.node_added,
+            "updated": None,
+            "removed": self.pod_gc.node_removed,
+        }
         if isinstance(daemons, DaemonSetController):
             controller = daemons
-            on["added"] = on["updated"] = lambda node: controller.node_changed(node, spec_of(node))
-            on["removed"] = lambda node: controller.node_changed(node, None)
+
+            def present(node: int) -> None:
+                self.pod_gc.node_added(node)
+                controller.node_changed(node, spec_of(node))
+
+            def removed(node: int) -> None:
+                self.pod_gc.node_removed(node)
+                controller.node_changed(node, None)
+
+            on = {"added": present, "updated": present, "removed": removed}
         self._watch.watch("nodes", NAME, self.informed(on))
 
     def informed(self, on: Mapping[str, Handler | None]) -> Mapping[str, Handler | None]:
@@ -359,6 +381,10 @@ class ControllerManager:
         """The application's object was removed."""
         self._watch.publish(RESOURCES[AppKind(self._load.app_kind[app])], "deleted", app)
 
+    def app_marked_deleted(self, app: int) -> None:
+        """The application's object is to go when everything it owns has."""
+        self._watch.publish(RESOURCES[AppKind(self._load.app_kind[app])], "deleting", app)
+
     # --- what the informer of pods says
 
     def pod_added(self, pod: int) -> None:
@@ -388,6 +414,8 @@ class ControllerManager:
             owner.controller.pod_finished(owner, pod, self._pods.ids["phase"][pod] != Phase.SUCCEEDED)
             self._left(owner, pod)
         self.pod_gc.pod_finished(pod)
+        if self.garbage.holds and not isnan(self._pods.times["delete_requested_s"][pod]):
+            self.garbage.dependent_gone("pods", pod)  # its kubelet removes it with that status
 
     def pod_lost(self, pod: int) -> None:
         """The pod is being deleted."""
@@ -402,6 +430,8 @@ class ControllerManager:
         if owner is not None:
             owner.controller.pod_gone(owner, pod)
             self._left(owner, pod)
+        if self.garbage.holds:
+            self.garbage.dependent_gone("pods", pod)
 
     def _left(self, owner: PodOwner, pod: int) -> None:
         """The pod stands behind its Service no more."""
@@ -410,3 +440,5 @@ class ControllerManager:
 
     def _ended_pod_removed(self, pod: int) -> None:
         self._watch.publish("pods", "removed", pod)
+        if self.garbage.holds:
+            self.garbage.dependent_gone("pods", pod)

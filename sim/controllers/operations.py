@@ -39,11 +39,21 @@ RESOURCES: dict[AppKind, str] = {
 CREATE = {kind: _create(resource) for kind, resource in RESOURCES.items()}
 CHANGE = {kind: _patch(resource) for kind, resource in RESOURCES.items()}
 DELETE = {kind: _delete(resource) for kind, resource in RESOURCES.items()}
+MARK_DELETED = {
+    kind: Operation("DELETE", resource, "delete_cpu_s", reads=1, writes=1) for kind, resource in RESOURCES.items()
+}
+"""In the foreground: the object stays, with a finalizer, until everything it owns has gone."""
+REMOVE_LAST_FINALIZER = {
+    resource: Operation("PATCH", resource, "patch_cpu_s", reads=1, writes=2, keys=-1)
+    for resource in (*RESOURCES.values(), "replicasets")
+}
+"""The object is written once more, and goes."""
 GET = {resource: _get(resource) for resource in (*RESOURCES.values(), "replicasets")}
 
 CREATE_REPLICASET = _create("replicasets")
 UPDATE_REPLICASET = _update("replicasets")
 DELETE_REPLICASET = _delete("replicasets")
+MARK_REPLICASET_DELETED = Operation("DELETE", "replicasets", "delete_cpu_s", reads=1, writes=1)
 UPDATE_REPLICASET_STATUS = _update("replicasets/status")
 UPDATE_DEPLOYMENT_STATUS = _update("deployments/status")
 UPDATE_JOB_STATUS = _update("jobs/status")
@@ -55,6 +65,7 @@ REMOVE_FINALIZER = _patch("pods")
 DELETE_POD_AT_ONCE = _delete("pods")
 """Of a pod that has no node yet, or has ended: nobody has to stop it first."""
 UPDATE_NODE_STATUS = _update("nodes/status")
+GET_NODE = _get("nodes")
 PATCH_NODE = _patch("nodes")
 UPDATE_POD_STATUS = _update("pods/status")
 CREATE_ENDPOINTS = _create("endpoints")

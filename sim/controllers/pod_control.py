@@ -144,6 +144,24 @@ class PodControl:
             self.on_removed(pod)
         return True
 
+    def remove(self, client: Client, pod: int) -> Generator[Event, Any, bool]:
+        """Delete a pod without grace: its object goes at once, whatever its node does. For pods whose node is gone."""
+        if (yield from client.turn()):
+            return False
+        if not isnan(self._pods.times["gone_s"][pod]):
+            return True
+        if (
+            yield from client.send(DELETE_POD_AT_ONCE, self._templates[self._pods.ids["template"][pod]].namespace)
+        ) != 200:
+            return False
+        times, now = self._pods.times, self._clock._now
+        if isnan(times["delete_requested_s"][pod]):
+            times["delete_requested_s"][pod] = now
+        times["gone_s"][pod] = now
+        self._pods.ids["phase"][pod] = Phase.DELETED
+        self._on_gone(pod)
+        return True
+
     def next_row(self, owner: PodOwner) -> int:
         """A row of the pod table for one more pod of `owner`: one of those drawn with the workload, else a new one."""
         row = owner.rows.pop() if owner.rows else self._pods.add_like(owner.like)

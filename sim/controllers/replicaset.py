@@ -144,6 +144,14 @@ class ReplicaSetController:
             gone.deleted = True
             self._garbage.owner_deleted(gone.pods, GET["replicasets"])
 
+    def set_marked(self, number: int) -> None:
+        """A set is to go when its pods have: create no more."""
+        going = self.sets.pop(number, None)
+        if going is not None:
+            going.deleted = True
+            pods = [("pods", pod) for pod in going.pods]
+            self._garbage.owner_marked("replicasets", number, going.namespace, pods, going.terminating)
+
     def pod_added(self, owner: ReplicaSet, pod: int) -> None:
         owner.pods[pod] = None
         if owner.expected:

@@ -111,5 +111,12 @@ class ControllerManagerSpec(Spec):
         12_500, "ended pods that may stay; beyond, the oldest are deleted", source=K20, ge=1, le=100_000_000
     )
     terminated_pod_check_s: float = param(20.0, "between two looks at ended pods", source=K20, gt=0, le=3600)
+    orphan_quarantine_s: float = param(
+        40.0,
+        "from when a node was found gone to the deletion of its pods",
+        source=K20 + ", pkg/controller/podgc; none in 1.12",
+        ge=0,
+        le=1e5,
+    )
     node_lifecycle: NodeLifecycleSpec = NodeLifecycleSpec()
     endpoints: EndpointsSpec = EndpointsSpec()

@@ -126,7 +126,12 @@ class StatefulSetController:
         owner = self.sets.pop(app, None)
         if owner is not None:
             owner.deleted = True
-            self._garbage.owner_deleted([*owner.pods, *owner.ended], GET["statefulsets"])
+            pods = [*owner.pods, *owner.ended]
+            if owner.options.foreground:
+                held = [("pods", pod) for pod in pods]
+                self._garbage.owner_marked("statefulsets", app, owner.namespace, held, owner.terminating)
+            else:
+                self._garbage.owner_deleted(pods, GET["statefulsets"])
 
     def pod_added(self, owner: StatefulSet, pod: int) -> None:
         owner.pods[pod] = None

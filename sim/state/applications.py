@@ -27,6 +27,8 @@ class DeploymentOptions:
     """Without progress for so long the Deployment says that it is stuck."""
     revision_history_limit: int = 10
     """Old ReplicaSets, without pods, that are kept."""
+    foreground: bool = False
+    """Its user deletes it in the foreground: its object stays until everything it owns has gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class StatefulSetOptions:
     """A new revision is given to pods only when somebody deletes them."""
     partition: int = 0
     """Ordinals below this keep their revision in a rolling update."""
+    foreground: bool = False
+    """Its user deletes it in the foreground: its object stays until everything it owns has gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,8 @@ class DaemonSetOptions:
     """A new revision is given to pods only when somebody deletes them."""
     max_unavailable: Share = 1
     """Nodes without an available pod during an update; shares round up."""
+    foreground: bool = False
+    """Its user deletes it in the foreground: its object stays until everything it owns has gone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from simpy.events import Event
 from sim.apiserver.client import Client
 from sim.apiserver.request import Operation
 from sim.controllers.manager import ControllerManager
-from sim.controllers.operations import CHANGE, CREATE, DELETE
+from sim.controllers.operations import CHANGE, CREATE, DELETE, MARK_DELETED
 from sim.controllers.pod_control import PodControl
 from sim.engine.clock import Alarm, Clock
 from sim.state.pods import Phase, PodTable
@@ -147,6 +147,8 @@ class Users:
         if pods and self._pods.ids["phase"][pods[0]] == Phase.REFUSED:
             return  # its owner was never stored
         namespace = load.templates[load.app_template[app]].namespace
-        if (yield from self._insist(client, DELETE[AppKind(load.app_kind[app])], namespace)) == 200:
+        foreground = getattr(load.app_options.get(app), "foreground", False)
+        operation = (MARK_DELETED if foreground else DELETE)[AppKind(load.app_kind[app])]
+        if (yield from self._insist(client, operation, namespace)) == 200:
             self._ended.add(app)
-            self._controllers.app_deleted(app)
+            (self._controllers.app_marked_deleted if foreground else self._controllers.app_deleted)(app)

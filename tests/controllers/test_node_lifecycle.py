@@ -142,3 +142,23 @@ def test_daemons_stay_on_silent_nodes():
     cluster = run(crash(4), one_app(AppKind.DAEMON_SET, 4), 900.0)
     assert cluster.controllers.node_lifecycle.evicted == 0
     assert cluster.pods.rows == 4
+
+
+def test_without_eviction_taints_pods_are_deleted_five_minutes_after_the_last_renewal_seen():
+    """As in 1.12: not 300 s after the mark (340 after the renewal) but 300 s after it, at the monitor's next look; daemons stay;
+    a toleration without an end does not help."""
+    cluster = run(crash(4, controllers__node_lifecycle__pod_eviction_timeout_s=300), one_app(AppKind.SERVICE, 8), 600.0)
+    lifecycle = cluster.controllers.node_lifecycle
+    columns = cluster.pods.columns()
+    dead = (columns["node"] == 0) & (columns["created_s"] < 100)
+    evicted_s = columns["delete_requested_s"][dead]
+    assert len(evicted_s) == 2
+    seen_s = lifecycle._seen_s[0]
+    assert 90 <= seen_s <= 105
+    assert ((evicted_s > seen_s + 300) & (evicted_s < seen_s + 300.3)).all()
+    assert lifecycle.evicted == 2
+    assert all(taint.effect == "NoSchedule" for taint in cluster.park.spec(0).taints)
+    daemons = run(
+        crash(4, controllers__node_lifecycle__pod_eviction_timeout_s=300), one_app(AppKind.DAEMON_SET, 4), 600.0
+    )
+    assert daemons.controllers.node_lifecycle.evicted == 0

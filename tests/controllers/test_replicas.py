@@ -15,7 +15,7 @@ from sim.simulate import Cluster
 from sim.state.applications import Change, Roll
 from sim.workload import AppKind
 from tests.controllers.loads import one_app, run
-from tests.worked.scenarios import exact
+from tests.worked.scenarios import exact, load_of
 
 
 def replicated(fault: dict[str, object], replicas: int = 2, horizon_s: float = 150.0, **sets: object):
@@ -137,3 +137,16 @@ def test_a_scheduler_that_is_cut_off_binds_nothing():
     bound_s = cluster.pods.columns()["bound_s"]
     assert bound_s.min() > cluster.schedulers.led_s[1][1] > 40.0
     assert not np.isnan(bound_s).any()
+
+
+def test_a_leader_that_is_cut_off_hears_nothing():
+    """Cut off from 20 to 25 s, less than its renew deadline: it leads on, and hears at 25 s of the Job that came at 22 s. Cut
+    off for 60 s: another takes over, lists what there is, and creates the Job's pod before the cut is over."""
+    for for_s, earliest_s, latest_s in ((5.0, 25.0, 25.2), (60.0, 30.0, 45.0)):
+        fault = {"type": "partition", "component": "kube-controller-manager", "at_s": [20.0], "duration_s": for_s}
+        scenario = exact(horizon_s=100, controllers__replicas=2, controllers__qps=1000, faults=[fault])
+        cluster = run(scenario, load_of((22.0, AppKind.JOB, 1), duration_s=5.0), 24.0)
+        assert not cluster.controllers.jobs.jobs
+        cluster.clock.run_until(100.0)
+        (created_s,) = cluster.pods.columns()["created_s"]
+        assert earliest_s < created_s < latest_s
