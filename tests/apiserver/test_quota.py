@@ -161,6 +161,19 @@ def test_etcd_s_error_is_an_answer_and_charges_nothing():
     assert [quota.used for quota in quotas] == [{"pods": 0}]
 
 
+def test_a_server_that_dies_between_two_quotas_leaves_no_charge():
+    """Both quotas of the namespace change, one write after the other; the server dies within the second."""
+    quotas = Quotas([quota_of(name="a", pods=4), quota_of(name="b", cpu=500)])
+    server = Server(quotas)
+    task = server.clock.start(server.post(pod()))
+    server.clock.run_until(CPU_S + 1.5 * PUT_S)
+    assert [quota.used for quota in quotas] == [{"pods": 1}, {"cpu": 0}]
+    task.abandon()
+    server.evaluator.lose()
+    server.clock.run_until(1.0)
+    assert [quota.used for quota in quotas] == [{"pods": 0}, {"cpu": 0}]
+
+
 def test_a_count_does_not_overwrite_a_newer_status():
     quota = Quota({"pods": 5})
     quota.add({"pods": 2})

@@ -344,9 +344,7 @@ class QuotaEvaluator:
                         sums[quota][name] += amounts[name]
                         more[quota][name] += amounts[name]
                 wanted.append((waiter, parts))
-            failed, error = yield from self._write(read, more)
-            for waiter, parts in wanted:
-                waiter.charged += [part for part in parts if part[0] not in failed]
+            failed, error = yield from self._write(read, more, wanted)
             if not failed:
                 break
             quotas = failed
@@ -356,9 +354,15 @@ class QuotaEvaluator:
                 break
 
     def _write(
-        self, read: dict[Quota, int], more: dict[Quota, dict[str, int]]
+        self,
+        read: dict[Quota, int],
+        more: dict[Quota, dict[str, int]],
+        wanted: list[tuple[Waiter, list[tuple[Quota, dict[str, int]]]]],
     ) -> Generator[Event, Any, tuple[list[Quota], str]]:
-        """Write the quotas that change; ends with those that were not written, and etcd's error if that was why."""
+        """Write the quotas that change; ends with those that were not written, and etcd's error if that was why.
+
+        Each waiter is told at once what is charged for it: the server may die between two quotas.
+        """
         failed: list[Quota] = []
         error = ""
         for quota, version in read.items():
@@ -374,6 +378,8 @@ class QuotaEvaluator:
                 self.conflicts += 1
             else:
                 quota.add(more[quota])
+                for waiter, parts in wanted:
+                    waiter.charged += [part for part in parts if part[0] is quota]
         return failed, error
 
     def _answer(self, waiter: Waiter, code: int) -> None:
