@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from functools import partial
 from math import ceil
 from typing import Any
 
@@ -29,7 +30,7 @@ Guard = Callable[[], bool]
 CONFLICT = 409
 
 
-def _done(operation: Operation) -> int:
+def done(operation: Operation) -> int:
     """Status of an answer to a request that did what it asked for."""
     return 201 if operation.verb == "POST" else 200
 
@@ -70,6 +71,8 @@ class ApiServer:
         self.authorization = authorization
         self.connections = Connections(clock, spec.connections, spec.pki, cores)
         self._prices: dict[tuple[Operation, Identity], Price] = {}
+        self.left_to_etcd: Event | None = None
+        """The write of the request abandoned last, if etcd had it then: it is stored, and nobody is told."""
         self.index = index
         self.lists = Lists(spec.lists, cores, storage, hub, index)
         self.flow_control = spec.flow_control.build(clock, base_dir)
@@ -172,7 +175,7 @@ class ApiServer:
                     )
                     if operation.keys and not error:
                         self._storage.add(operation.resource, "", served * operation.keys)
-                self._log.add(operation, user.name, 500 if error else _done(operation), stored_s - each_s, served)
+                self._log.add(operation, user.name, 500 if error else done(operation), stored_s - each_s, served)
                 if isinstance(operation, ListOperation) and not error:
                     self.lists.answered(operation, user, served)
                 if error:
@@ -224,14 +227,15 @@ class ApiServer:
             code = yield from self.admission.admit(operation, namespace)
         if code:
             return code
-        stored = False
+        stored, put = False, None
         try:
             if operation.reads:
                 error = yield price.etcd.range(operation.reads)
                 if error:
                     return 500
             if operation.writes:
-                error = yield price.etcd.put(operation.writes, operation.keys, price.put_bytes)
+                put = price.etcd.put(operation.writes, operation.keys, price.put_bytes)
+                error = yield put
                 if error:
                     return 500
                 if guard is not None and not guard():
@@ -240,6 +244,20 @@ class ApiServer:
                     self._storage.add(operation.resource, namespace, operation.keys)
             stored = True
         finally:
-            if new is not None and not stored:
-                self.admission.not_stored(new)
-        return _done(operation)
+            if not stored:
+                if put is not None and put.callbacks is not None:
+                    self.left_to_etcd = put
+                    put.callbacks.append(partial(self._stored_after_all, operation, namespace, new, guard))
+                elif new is not None:
+                    self.admission.not_stored(new)
+        return done(operation)
+
+    def _stored_after_all(
+        self, operation: Operation, namespace: str, new: NewPod | None, guard: Guard | None, put: Event
+    ) -> None:
+        """What a write does that was under way in etcd when this server died."""
+        if not put._value and (guard is None or guard()):
+            if operation.keys:
+                self._storage.add(operation.resource, namespace, operation.keys)
+        elif new is not None:
+            self.admission.not_stored(new)

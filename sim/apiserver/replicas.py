@@ -16,7 +16,7 @@ from simpy.events import Event
 from sim.apiserver.flow_control.catalog import FlowControl
 from sim.apiserver.identity import ANY_NODE, Identity, identity
 from sim.apiserver.load_balancing.catalog import BalancerSpec
-from sim.apiserver.pipeline import ApiServer, Guard, NewPod
+from sim.apiserver.pipeline import ApiServer, Guard, NewPod, done
 from sim.apiserver.request import Operation
 from sim.apiserver.request_log import RequestLog
 from sim.apiserver.spec import ApiServerSpec
@@ -27,6 +27,8 @@ from sim.engine.cores import MortalCores
 
 NO_ANSWER = 0
 """In place of an HTTP status: the connection was refused, or ended before the answer."""
+STORED = -1
+"""Within this module: there was no answer, but what was to be created or updated is stored."""
 
 
 class Streams:
@@ -103,6 +105,8 @@ class Link:
         if request is not None:
             request = self._greeted(index, user, request)
         code: int = yield from servers.answer(index, request, operation, user, 1)
+        if code == STORED:
+            code = yield from servers.find_stored(self.open(), operation, user, namespace)
         if servers.turned_away() and self.index == index:
             self.close()
         return code
@@ -200,6 +204,8 @@ class NodeLinks:
         index = self._next()
         request = servers.all[index].serve(operation, user, namespace, new, guard) if index >= 0 else None
         code: int = yield from servers.answer(index, request, operation, user, 1)
+        if code == STORED:
+            code = yield from servers.find_stored(self._next(), operation, user, namespace)
         if servers.up[index] and servers.turned_away():
             self.move(index, 1)
         return code
@@ -321,7 +327,8 @@ class ApiServers:
     def answer(
         self, index: int, request: Generator[Event, Any, int] | None, operation: Operation, user: Identity, count: int
     ) -> Generator[Event, Any, int]:
-        """What a server's process ends with; `NO_ANSWER` when there is none, or when it dies before the end."""
+        """What a server's process ends with; `NO_ANSWER` when there is none, or when it dies before the end, and `STORED` if then
+        a creation or update is stored all the same."""
         clock = self.clock
         begun_s = clock._now
         if request is None or not self.up[index]:
@@ -336,10 +343,26 @@ class ApiServers:
         flight[task] = answer
         task.callbacks.append(partial(self._answered, flight, answer))
         code = yield answer
-        if code is None:
-            self._log.add(operation, user.name, NO_ANSWER, begun_s, count)
-            return NO_ANSWER
-        return int(code)
+        if code is not None and not isinstance(code, Event):
+            return int(code)
+        self._log.add(operation, user.name, NO_ANSWER, begun_s, count)
+        if code is not None and operation.verb in ("POST", "PUT"):
+            error = (yield code) if code.callbacks is not None else code._value
+            return NO_ANSWER if error else STORED
+        return NO_ANSWER
+
+    def find_stored(
+        self, index: int, operation: Operation, user: Identity, namespace: str
+    ) -> Generator[Event, Any, int]:
+        """A client tries again, and learns from the 409 (it exists; it has another version) that its first try was stored.
+
+        Ends with the code of success: so writers take that 409. index: the server it turns to; -1: it finds none, and
+        learns of it by its watch.
+        """
+        if index >= 0:
+            again = self.all[index].serve(operation, user, namespace, guard=lambda: False)
+            yield from self.answer(index, again, operation, user, 1)
+        return done(operation)
 
     def _answered(self, flight: dict[Task, Event], answer: Event, task: Event) -> None:
         flight.pop(task)  # type: ignore[call-overload]
@@ -360,8 +383,11 @@ class ApiServers:
         for task in starting:
             task.abandon()
         flight, self._in_flight[server] = self._in_flight[server], {}
-        for task in flight:
+        writes: dict[Event, Event | None] = {}
+        for task, answer in flight.items():
+            self.all[server].left_to_etcd = None
             task.abandon()
+            writes[answer] = self.all[server].left_to_etcd
         self._cores[server].die()
         self.all[server].admission.lose()
         for client in self._clients:
@@ -370,8 +396,8 @@ class ApiServers:
         ended = self._hub.server_died(server)
         if self.nodes is not None:
             self.nodes.lose(server)
-        for answer in flight.values():
-            fire(answer, None)
+        for answer, write in writes.items():
+            fire(answer, write)
         for watch in ended:
             self._hub.on_end(watch)
         for listen in self.on_down:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sim
+from sim.apiserver.client import Client
 from sim.apiserver.identity import ANY_NODE, identity
 from sim.apiserver.load_balancing.catalog import BALANCERS
 from sim.apiserver.pipeline import ApiServer
@@ -16,6 +17,8 @@ from sim.apiserver.replicas import NO_ANSWER
 from sim.apiserver.request import CREATE_POD, GET_POD, RENEW_LEASE
 from sim.base.errors import InputError
 from sim.base.rand import Streams
+from sim.controllers.leader_election import Record
+from sim.controllers.lease_lock import LeaseLock, LeaseObject
 from sim.invariants import check_invariants
 from sim.simulate import Cluster
 from sim.workload import AppKind
@@ -152,6 +155,55 @@ class TestCrash:
         assert all(answer.value == NO_ANSWER for answer in answers)
         assert seats_of(servers.all[0]) == (0, 0)
 
+    @pytest.mark.parametrize("replicas", [1, 2])
+    def test_a_write_that_etcd_has_is_stored_though_nobody_is_told(self, replicas):
+        """The server dies in the middle of the fsync, 0.5 s: the object is there once, a second try is answered 409 (where there
+        is another server to ask), and the writer goes on as if it had been answered."""
+        cluster = cluster_of(
+            replicas,
+            faults=[{"type": "apiserver-crash", "at_s": [3000]}],
+            **{"machines__control-plane__fsync_s": 0.5},
+        )
+        clock, servers = cluster.clock, cluster.servers
+        link, made = servers.link("x"), []
+        task = clock.start(
+            link.serve(CREATE_POD, ADMIN, "tenant-1", guard=lambda: not made and (made.append(clock.now) or True))
+        )
+        clock.run_until(0.3)
+        servers.crash(link.index)
+        assert task.callbacks is not None
+        assert cluster.storage.objects("pods") == 0
+        clock.run_until(5.0)
+        assert made == [pytest.approx(0.5, abs=0.05)]
+        assert task.value == 201
+        assert cluster.storage.objects("pods") == 1
+        codes = {code: count(cluster, verb="POST", resource="pods", code=code) for code in (NO_ANSWER, 201, 409)}
+        assert codes == {NO_ANSWER: 1, 201: 0, 409: replicas - 1}
+
+    def test_a_write_that_etcd_does_not_have_yet_is_lost(self):
+        cluster = cluster_of(2, apiserver__create_cpu_s=1.0)
+        clock, servers = cluster.clock, cluster.servers
+        link = servers.link("x")
+        task = clock.start(link.serve(CREATE_POD, ADMIN, "tenant-1"))
+        clock.run_until(0.5)
+        servers.crash(link.index)
+        clock.run_until(5.0)
+        assert task.value == NO_ANSWER
+        assert cluster.storage.objects("pods") == 0
+
+    def test_a_leader_whose_write_was_stored_leads_on(self):
+        """Both replicas of the lock's record see what etcd has: the renewal that no answer came to is its own."""
+        faults = [{"type": "apiserver-crash", "at_s": [3000]}]
+        cluster = cluster_of(1, faults=faults, **{"machines__control-plane__fsync_s": 0.5})
+        clock, servers = cluster.clock, cluster.servers
+        stored = LeaseObject()
+        lock = LeaseLock(stored, Client(clock, servers.link("x"), ADMIN, None))
+        task = clock.start(lock.update(Record("x", 15.0, 0.0, 0.0, 0), 0))
+        clock.run_until(0.3)
+        servers.crash(0)
+        clock.run_until(2.0)
+        assert (task.value, stored.version, stored.record.holder) == (1, 1, "x")
+
     def test_refused_while_none_runs(self):
         cluster = cluster_of(1, faults=[{"type": "apiserver-crash", "at_s": [3000]}], apiserver__refused_s=3 * MS)
         clock, servers = cluster.clock, cluster.servers
@@ -247,9 +299,9 @@ class TestRelists:
                 1,
                 nodes=200,
                 faults=[{"type": "apiserver-crash", "at_s": [10], "down_s": 5}],
-                machines__control_plane={"cores": 4},
                 apiserver__list_cpu_s=2 * MS,
                 apiserver__watch_cpu_s=0.5 * MS,
+                **{"machines__control-plane__cores": 4},
             )
             cluster.storage.add("services", "", 500)
             cluster.node_reflectors._one_by_one = one_by_one
