@@ -333,8 +333,10 @@ class WatchCache:
             self._waiting.append((told, kind, row))
         self._changes += 1
         self._encodings += told.encodings
-        self._meter.level(self._busy, self._changes)
-        if not self._busy:
+        if self._busy:
+            self._meter.level(1, self._changes)
+        else:  # its turn begins at once
+            self._meter.max_queue = max(1.0, self._meter.max_queue)
             self._busy = True
             self._serving = self._clock.start(self._serve())
 

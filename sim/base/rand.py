@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import numpy as np
@@ -43,22 +44,19 @@ class Sampler:
     A numpy scalar draw costs about a microsecond, a buffered one a tenth of that.
     """
 
-    __slots__ = ("_block", "_dist", "_next", "_rng")
+    __slots__ = ("_dist", "_drawn", "_rng")
     BLOCK = 1024
 
     def __init__(self, dist: Distribution, rng: np.random.Generator) -> None:
         self._dist = dist
         self._rng = rng
-        self._block: list[float] = []
-        self._next = 0
+        self._drawn: Iterator[float] = iter(())
 
     def __call__(self) -> float:
-        if self._next == len(self._block):
-            self._block = self._dist.sample(self._rng, self.BLOCK).tolist()
-            self._next = 0
-        value = self._block[self._next]
-        self._next += 1
-        return value
+        for value in self._drawn:
+            return value
+        self._drawn = iter(self._dist.sample(self._rng, self.BLOCK).tolist())
+        return next(self._drawn)
 
 
 class Distribution(Spec):

@@ -196,7 +196,8 @@ class Machine:
             meter.since_s = now
         jobs = self._jobs
         virtual = self._virtual
-        due = virtual + max(TOLERANCE_S, now * CLOCK_STEPS)  # less would not move the clock
+        steps_s = now * CLOCK_STEPS  # less would not move the clock
+        due = virtual + (steps_s if steps_s > TOLERANCE_S else TOLERANCE_S)
         threads = self._threads
         done = []
         while jobs and jobs[0][0] <= due:

@@ -46,7 +46,10 @@ class TokenBucket:
     def reserve(self) -> float:
         """Take a token; returns the seconds to wait before it may be used (0 when one was saved)."""
         now = self._clock._now
-        tokens = min(self.burst, self._tokens + (now - self._since) * self._qps) - 1
+        tokens = self._tokens + (now - self._since) * self._qps
+        if tokens > self.burst:
+            tokens = self.burst
+        tokens -= 1
         self._tokens = tokens
         self._since = now
         self.meter.served += 1

@@ -51,7 +51,7 @@ class Database:
         self.revision += count
         stored = size_bytes + count * KEY_OVERHEAD_BYTES
         mean = self.live_bytes / self.keys if self.keys else 0.0
-        self.keys = max(0, self.keys + keys)
+        self.keys = max(0, self.keys + keys) if keys else self.keys
         if keys > 0:
             self.live_bytes += stored
         elif keys < 0:
@@ -62,7 +62,9 @@ class Database:
         else:
             self.history_bytes += stored
             self.history += count
-        self.file_bytes = max(self.file_bytes, self.live_bytes + self.history_bytes)
+        held_bytes = self.live_bytes + self.history_bytes
+        if held_bytes > self.file_bytes:
+            self.file_bytes = held_bytes
 
     def apply_s(self, now_s: float, count: int) -> float:
         """When `count` writes that want to be applied now can be: not while a commit or a maintenance holds the lock.
@@ -77,7 +79,7 @@ class Database:
             else:
                 periods = int((now_s - self._due_s) / spec.backend_period_s) + 1
                 self._due_s += periods * spec.backend_period_s
-        start_s = max(now_s, self._free_s)
+        start_s = self._free_s if self._free_s > now_s else now_s
         self._pending += count
         if self._pending >= spec.backend_writes:
             self._commit(start_s)

@@ -48,10 +48,11 @@ class _Follower:
         """When an append that arrives then is on disk; later calls must not arrive earlier."""
         if arrives_s > self._begins_s:
             self._earlier_s = (self._begins_s, self._ends_s)
-            self._begins_s = max(arrives_s, self._ends_s)
-            begun_s = self._begins_s + self.program.owe(self._fsync_cpu_s, self._begins_s)
+            program = self.program
+            begins_s = self._begins_s = self._ends_s if self._ends_s > arrives_s else arrives_s
+            begun_s = begins_s + program.owe(self._fsync_cpu_s, begins_s)
             done_s = begun_s + self.disk.fsync_s(size_bytes, begun_s)
-            self._ends_s = done_s + self.program.owe(0.0, done_s)
+            self._ends_s = done_s + program.owe(0.0, done_s)
         return self._ends_s
 
     def free_s(self, at_s: float) -> float:
@@ -136,7 +137,8 @@ class HealthyGroup:
         if self._round or self._reads:
             self._confirm_reads()
         if not self._waiting:
-            self._meter.level(0, 0)
+            if self._meter.in_use:
+                self._meter.level(0, 0)
             return
         most = self._spec.max_batch
         batch = _Batch(self._waiting[:most])
@@ -149,14 +151,15 @@ class HealthyGroup:
     def _log(self, batch: _Batch) -> None:
         spec, way_s = self._spec, self.rtt_s / 2
         now = self._clock._now
-        sent_s = now + self._program.owe(spec.batch_cpu_s, now)
+        owe = self._program.owe
+        sent_s = now + owe(spec.batch_cpu_s, now)
         size_bytes = puts = 0.0
         for write in batch.writes:
             size_bytes += write.size_bytes
             puts += write.count
-        begun_s = sent_s + self._program.owe(spec.fsync_cpu_s, sent_s)
+        begun_s = sent_s + owe(spec.fsync_cpu_s, sent_s)
         done_s = begun_s + self._disk.fsync_s(size_bytes, begun_s)
-        own_s = done_s + self._program.owe(0.0, done_s)
+        own_s = done_s + owe(0.0, done_s)
         self._disk.busy_s += own_s - sent_s
         batch.quorum_s = own_s
         if self._others or self._learners:
@@ -166,7 +169,7 @@ class HealthyGroup:
             for other in self._others:
                 durable_s = other.durable_s(arrives_s + other.program.owe(cpu_s, arrives_s), size_bytes)
                 answered_s = durable_s + way_s
-                answers.append(answered_s + self._program.owe(spec.message_cpu_s, answered_s))
+                answers.append(answered_s + owe(spec.message_cpu_s, answered_s))
             for learner in self._learners:
                 learner.durable_s(arrives_s + learner.program.owe(cpu_s, arrives_s), size_bytes)
             if self._quorum > 1:
