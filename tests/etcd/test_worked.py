@@ -139,6 +139,32 @@ def test_a_backend_commit_holds_what_wants_to_be_applied(messages):
     assert ends == [(0.014, OK), (0.130, OK), (0.260, OK)]
 
 
+@BOTH
+def test_compaction_holds_writes_a_batch_at_a_time(messages):
+    """20 old revisions, 10 a batch of 1 ms each, 500 ms between. Batches hold the lock from 1.000 to 1.010 and from 1.510 to
+    1.520 s: writes agreed at 1.006 and 1.518 wait for their ends, one agreed at 1.204 does not."""
+    fields = {"compaction_period_s": 1.0, "compaction_batch": 10, "compact_revision_cpu_s": 0.001, "compaction_pause_s": 0.5}
+    clock, etcd = group(1, messages=messages, **fields)
+    write_at(clock, etcd, [0.01 * number for number in range(1, 21)])
+    ends = write_at(clock, etcd, [1.002, 1.2, 1.514])
+    clock.run_until(1.9)
+    assert ends == [(1.010, OK), (1.204, OK), (1.520, OK)]
+    assert etcd.database.history == 3
+
+
+@BOTH
+def test_defragmentation_stops_all_writes_for_as_long_as_the_file_is_large(messages):
+    """A write just after it began, at 2 s, is answered when the file has been rewritten at 100 kB/s."""
+    clock, etcd = group(1, messages=messages, defragment_period_s=2.0, defragment_bytes_per_s=1e5, usual_object_bytes=4_000)
+    write_at(clock, etcd, [0.5, 0.6, 0.7], keys=1)
+    ends = write_at(clock, etcd, [2.001, 2.5])
+    clock.run_until(1.9)
+    rewritten_s = 2.0 + etcd.database.file_bytes / 1e5
+    assert rewritten_s > 2.1
+    clock.run_until(3.0)
+    assert ends == [(pytest.approx(rewritten_s), OK), (2.504, OK)]
+
+
 def test_costs_of_one_write():
     """Wake 1 ms, taking in 2 ms, batch 0.5 ms, fsync's CPU 0.25 ms and disk 4 ms, wake 1 ms, reply 3 ms: 10 + 11.75 ms."""
     costs = {"wake_cpu_s": 0.001, "put_cpu_s": 0.002, "batch_cpu_s": 0.0005, "fsync_cpu_s": 0.00025, "reply_cpu_s": 0.003}
