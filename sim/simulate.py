@@ -97,6 +97,7 @@ from sim.scheduler.queueing_hints import node_updated
 from sim.scheduler.settings import queue_of, scheduler_settings
 from sim.state.objects import Owner, PodSpec, Taint, pairs, quantities
 from sim.state.pods import Phase, PodTable
+from sim.tenancy.leaving import leave
 from sim.tenancy.spec import Tenant
 from sim.tenancy.users import Users
 from sim.workload import AppKind, Load, WorkloadSpec
@@ -239,6 +240,7 @@ class Cluster:
         users = [self._client(tenant) for tenant in load.tenants]
         self.users = Users(clock, load, pods, users, self.pod_control, self.controllers)
         begin_with_running(self)
+        self._wire_leaving()
         self.control_network = ControlNetwork(self)
         self._wire_traffic(streams)
         self.control_network.traffic.stream(self.images.source.link_load)
@@ -376,17 +378,19 @@ class Cluster:
             for fault in self.scenario.faults
         )
 
-        def mortal_client(user: str, name: str) -> Client:
-            own = self._client(user, spec.qps, spec.burst, f"{name} client", "controllers")
+        def mortal_client(user: str, name: str, qps_factor: float = 1.0, burst_factor: int = 1) -> Client:
+            qps, burst = spec.qps * qps_factor, spec.burst * burst_factor
+            own = self._client(user, qps, burst, f"{name} client", "controllers")
             if not mortal:
                 return own
             return MortalClient(
                 clock, own, lambda: self.controllers.life, lambda: self.managers.cut() if self.managers else None
             )
 
-        def client(name: str) -> Client:
-            return mortal_client(f"system:serviceaccount:kube-system:{name}", name)
+        def client(name: str, qps_factor: float = 1.0, burst_factor: int = 1) -> Client:
+            return mortal_client(f"system:serviceaccount:kube-system:{name}", name, qps_factor, burst_factor)
 
+        self._controller_client = client
         self.pod_control = PodControl(
             clock,
             self.pods,
@@ -604,6 +608,26 @@ class Cluster:
             partial(self.watch.publish, "pods", "ready"),
         )
         self.controllers.watch_nodes(controller, park.spec)
+
+    def _wire_leaving(self) -> None:
+        """Tenants that leave, and the controller that empties their namespaces."""
+        leaving = [tenant for tenant in self.tenants if tenant.leaves_at_s < inf]
+        if not leaving:
+            return
+        spec = self.scenario.controllers
+        name = "namespace-controller"
+        client = self._controller_client(name, spec.namespaces.qps_factor, spec.namespaces.burst_factor)
+        names = [namespace for tenant in leaving for namespace in tenant.namespaces]
+        self.controllers.watch_namespaces(names, client, self.storage.objects)
+
+        def marked(namespace: str) -> None:
+            if "NamespaceLifecycle" in self.scenario.apiserver.admission.plugins:
+                self.admission.namespace_ends(namespace, self.load.templates)
+            self.controllers.namespace_marked(namespace)
+
+        operator = self._client(identity("kubernetes-admin", (MASTERS,)))
+        for tenant in leaving:
+            self.clock.start(leave(self.clock, tenant, operator, marked))
 
     def _tenant_client(self, tenant: str) -> tuple[Client, str]:
         """Another program of a tenant, and the namespace that it is at home in."""

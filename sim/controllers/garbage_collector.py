@@ -108,6 +108,11 @@ class GarbageCollector:
             self._marked[owner].blocking.discard(dependent)
             self.queue.add(owner)
 
+    def object_gone(self, resource: str, number: int) -> None:
+        """Somebody else removed it."""
+        self._objects.pop((resource, number), None)
+        self._left.pop((resource, number), None)
+
     def object_left(self, resource: str, number: int, owned: Owned, get_owner: Operation) -> None:
         """The owner of an object other than a pod is gone."""
         self._objects[resource, number] = owned

@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from math import isnan
 from typing import Any, Protocol
 
+import numpy as np
 from simpy.events import Event
 
 from sim.apiserver.aggregate import Aggregate
@@ -26,6 +27,7 @@ from sim.controllers.endpoint_slices import EndpointSliceController
 from sim.controllers.garbage_collector import GarbageCollector
 from sim.controllers.informers import CutInformers
 from sim.controllers.job import JobController
+from sim.controllers.namespace import NamespaceController
 from sim.controllers.node_lifecycle import NodeLifecycle
 from sim.controllers.operations import (
     REMOVE_FINALIZER,
@@ -111,6 +113,7 @@ class ControllerManager:
         draw: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._clock = clock
+        self._spec = spec
         self._informers = informers
         self._load = load
         self._pods = pods
@@ -244,6 +247,8 @@ class ControllerManager:
             watch.watch("endpointslices", NAME, {}, client=lister)
             watch.watch("endpoints", NAME, {}, client=lister)
         self._lister = lister
+        self.namespaces: NamespaceController | None = None
+        """None where no namespace is ever deleted."""
         if not leads:
             for queue in self.queues:
                 queue.open = False
@@ -270,7 +275,15 @@ class ControllerManager:
         """Those that this run has work for."""
         quotas = [self.quotas] if self.quotas.counts else []
         endpoints = [self.endpoints] if self.endpoints is not None else []
-        some: list[Controller] = [self.replicasets, self.garbage, *quotas, *endpoints, *self.by_kind.values()]
+        namespaces = [self.namespaces] if self.namespaces is not None else []
+        some: list[Controller] = [
+            self.replicasets,
+            self.garbage,
+            *quotas,
+            *endpoints,
+            *namespaces,
+            *self.by_kind.values(),
+        ]
         return some
 
     def _resynced(self) -> list[Resynced]:
@@ -294,6 +307,7 @@ class ControllerManager:
             "rollouts_stalled": sum(rollout.stalled for rollout in self.deployments.rollouts),
             "ended_pods_collected": self.pod_gc.deleted,
             "orphaned_pods_collected": self.pod_gc.orphans,
+            "namespaces_removed": self.namespaces.removed if self.namespaces is not None else 0,
             "pods_evicted": self.node_lifecycle.evicted if self.node_lifecycle is not None else 0,
             "endpoint_slice_writes": self.endpoints.writes if self.endpoints is not None else 0,
         }
@@ -325,6 +339,58 @@ class ControllerManager:
     def informed(self, on: Mapping[str, Handler | None]) -> Mapping[str, Handler | None]:
         """An informer's handlers, which hear nothing while the leader is cut off."""
         return self._informers.hold(on) if self._informers is not None else on
+
+    def watch_namespaces(self, names: Sequence[str], client: Client, objects: Callable[[str, str], int]) -> None:
+        """Some of these namespaces are deleted in this run. objects: how many of a type are in one."""
+        load, pods, spec = self._load, self._pods, self._spec
+        of_template = np.array([template.namespace for template in load.templates])
+
+        def in_namespace(name: str) -> np.ndarray:
+            return np.flatnonzero(of_template[np.array(pods.ids["template"], np.int64)] == name)
+
+        def grace_s(pod: int) -> float:
+            return float(load.templates[pods.ids["template"][pod]].termination_grace_s)
+
+        self._namespace_names = list(names)
+        self.namespaces = controller = NamespaceController(
+            self._clock,
+            spec.namespaces,
+            spec.retry_base_s,
+            spec.retry_max_s,
+            client,
+            pods,
+            self._pod_control,
+            objects,
+            in_namespace,
+            grace_s,
+            self._owners_deleted,
+            lambda name: self._watch.publish("namespaces", "deleted", self._namespace_names.index(name)),
+        )
+        controller.queue.open = self.garbage.queue.open
+        on: dict[str, Handler | None] = {
+            "deleting": lambda row: controller.namespace_deleted(self._namespace_names[row]),
+            "deleted": None,
+        }
+        self._watch.watch("namespaces", NAME, self.informed(on), client=self._lister)
+
+    def namespace_marked(self, name: str) -> None:
+        """A namespace's deletion was stored."""
+        self._watch.publish("namespaces", "deleting", self._namespace_names.index(name))
+
+    def _owners_deleted(self, resource: str, namespace: str) -> None:
+        """All objects of a type in a namespace were deleted."""
+        if resource == "replicasets":
+            for each in list(self.replicasets.sets.values()):
+                if each.namespace == namespace:
+                    self._watch.publish("replicasets", "deleted", each.number)
+            return
+        kind = next((kind for kind, name in RESOURCES.items() if name == resource), None)
+        if kind is None:
+            return
+        load = self._load
+        for app in np.flatnonzero((load.app_kind == kind) & (load.app_time_s <= self._clock._now)).tolist():
+            if load.templates[load.app_template[app]].namespace == namespace:
+                self._watch.publish(resource, "deleted", app)
 
     # --- who leads
 

@@ -134,14 +134,21 @@ class PodControl:
         if code != 200:  # not stored: whoever wanted it may ask again
             self._pods.times["delete_requested_s"][pod] = nan
             return False
-        if self._pods.ids["phase"][pod] == Phase.PENDING:
+        if not self.deletion_stored(pod) and not runs:
+            self.on_removed(pod)
+        return True
+
+    def deletion_stored(self, pod: int) -> bool:
+        """A pod's deletion is stored: an unbound one is gone, a bound one has its mark. False: it has ended."""
+        phase = self._pods.ids["phase"][pod]
+        if phase == Phase.PENDING:
             self._pods.times["gone_s"][pod] = self._clock._now
             self._pods.ids["phase"][pod] = Phase.DELETED
             self._on_gone(pod)
-        elif self._pods.ids["phase"][pod] in (Phase.SCHEDULED, Phase.RUNNING):
+        elif phase in (Phase.SCHEDULED, Phase.RUNNING):
             self._on_delete_marked(pod)
-        elif not runs:
-            self.on_removed(pod)
+        else:
+            return False
         return True
 
     def remove(self, client: Client, pod: int) -> Generator[Event, Any, bool]:

@@ -142,6 +142,7 @@ class ReplicaSetController:
         gone = self.sets.pop(number, None)
         if gone is not None:
             gone.deleted = True
+            self._garbage.object_gone("replicasets", number)
             self._garbage.owner_deleted(gone.pods, GET["replicasets"])
 
     def set_marked(self, number: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sim.base.spec import Spec, param
 from sim.controllers.endpoint_slices import EndpointsSpec
+from sim.controllers.namespace_spec import NamespaceSpec
 from sim.controllers.node_lifecycle import NodeLifecycleSpec
 
 K20 = "Kubernetes 1.20 source, controller-manager defaults"
@@ -120,3 +121,4 @@ class ControllerManagerSpec(Spec):
     )
     node_lifecycle: NodeLifecycleSpec = NodeLifecycleSpec()
     endpoints: EndpointsSpec = EndpointsSpec()
+    namespaces: NamespaceSpec = NamespaceSpec()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import Annotated
 
 from pydantic import AfterValidator
@@ -41,6 +42,9 @@ class TenantSpec(Spec):
         None, "share of arrivals relative to the other tenants, the first by Zipf having 1; null: by Zipf", ge=0
     )
     namespaces: int | None = param(None, "its namespaces; null: as every tenant", ge=1, le=10_000)
+    leaves_at_s: float | None = param(
+        None, "its namespaces are deleted at this time, with everything in them; null: it stays", ge=0, le=1e9
+    )
     quota: Hard | None = param(None, "its quota, in place of every tenant's; {}: none; null: as every tenant")
 
 
@@ -52,6 +56,8 @@ class Tenant:
     namespaces: tuple[str, ...]
     share: float
     """Of all arrivals; the tenants' shares sum to 1."""
+    leaves_at_s: float
+    """When its namespaces are deleted; inf: never."""
     hard: dict[str, int]
     """Hard limits of each of its namespaces in base units (cpu in millicores); empty: no quota."""
 
@@ -86,6 +92,7 @@ class TenantsSpec(Spec):
                 self._name(rank),
                 self._namespaces(rank, one.namespaces or self.namespaces_per_tenant),
                 weight / total,
+                inf if one.leaves_at_s is None else one.leaves_at_s,
                 _amounts(self.quota if one.quota is None else one.quota),
             )
             for rank, (one, weight) in enumerate(zip(own, weights, strict=True))

@@ -21,6 +21,8 @@ from sim.engine.meter import Meter
 from sim.state.objects import Pairs, PodSpec
 from sim.workload import Load
 
+FORBIDDEN = 403
+
 
 @dataclass(slots=True, eq=False)
 class NewPod:
@@ -107,6 +109,19 @@ class Admission:
         self.quotas = quotas
         self.webhooks = webhooks
         self._admitted = admitted
+        self._servers: list[ServerAdmission] = []
+        self.terminating: set[str] = set()
+        """Namespaces that are being deleted, or have been."""
+
+    def namespace_ends(self, namespace: str, templates: Sequence[PodSpec]) -> None:
+        """NamespaceLifecycle: a namespace's deletion is stored, nothing new is admitted to it. templates: the load's."""
+        self.terminating.add(namespace)
+        refusal = NewPod(Refusal(f"namespace {namespace} is being terminated"))
+        for place, template in enumerate(templates):
+            if template.namespace == namespace:
+                self._of_template[place] = refusal
+        for server in self._servers:
+            server.hooked = True
 
     def new_pods(self, templates: tuple[PodSpec, ...]) -> list[NewPod | None]:
         """What the pods of each template meet; None: nothing."""
@@ -145,7 +160,9 @@ class Admission:
 
     def of_server(self, evaluator: QuotaEvaluator) -> ServerAdmission:
         """Admission as one API server does it."""
-        return ServerAdmission(self, evaluator)
+        server = ServerAdmission(self, evaluator)
+        self._servers.append(server)
+        return server
 
 
 class ServerAdmission:
@@ -155,7 +172,7 @@ class ServerAdmission:
         self._admission = admission
         self.evaluator = evaluator
         self.hooked = bool(admission.webhooks.servers)
-        """Whether requests other than for new pods may meet a webhook."""
+        """Whether requests other than for new pods may meet a webhook, or a namespace that is being deleted."""
 
     def admit_pod(self, new: NewPod) -> Generator[Event, Any, int]:
         """A new pod that meets something; ends with 0 or the code of the answer that refuses it."""
@@ -178,6 +195,8 @@ class ServerAdmission:
 
     def admit(self, operation: Operation, namespace: str) -> Generator[Event, Any, int]:
         """Any other changing request, where there are webhooks."""
+        if operation.verb == "POST" and namespace in self._admission.terminating:
+            return FORBIDDEN
         servers = self._admission.webhooks.asked_about(operation, namespace)
         if not servers:
             return 0

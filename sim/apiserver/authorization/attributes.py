@@ -15,6 +15,7 @@ VERBS = {
     "PUT": "update",
     "PATCH": "patch",
     "DELETE": "delete",
+    "DELETECOLLECTION": "deletecollection",
 }
 """Policies' verb of each kind of request (Kubernetes documentation, "Determine the request verb")."""
 READING = ("get", "list", "watch")

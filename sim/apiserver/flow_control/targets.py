@@ -11,6 +11,7 @@ VERBS = {
     "PATCH": "patch",
     "GET": "get",
     "DELETE": "delete",
+    "DELETECOLLECTION": "deletecollection",
     "LIST": "list",
     "WATCH": "watch",
 }
