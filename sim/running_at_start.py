@@ -27,7 +27,8 @@ def begin_with_running(cluster: Cluster) -> None:
         return
     problems = Problems("workload")
     first = load.app_first_pod
-    lost, why, refused = 0, "", {}
+    lost, why = 0, ""
+    refused: dict[str, int] = {}
     for app in load.app_running.nonzero()[0].tolist():
         if load.app_kind[app] not in KINDS:
             rule = "has something under way whenever it runs: only pods and services may run at the start"

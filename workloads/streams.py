@@ -21,7 +21,7 @@ from sim.state.objects import Container, PodSpec
 from sim.workload import Load, Setting
 from workloads.applications import AnyApplication, PodApplication, Update
 from workloads.arrivals import ArrivalProcess
-from workloads.draws import MAX_ITEMS, in_the_middle, pick
+from workloads.draws import MAX_ITEMS, Drawn, in_the_middle, pick
 from workloads.images import draw_images
 from workloads.pod_fields import PodFields, labelled, needs_own_label, pod_base
 from workloads.shapes import MIXES, MixField
@@ -63,7 +63,7 @@ class StreamFields(Spec):
         check_tenants(self.tenants, setting, f"{path}.tenants", problems)
         self.mix.check(setting, f"{path}.mix", problems)
         window_s = self.window_s(setting)
-        if window_s <= 0:
+        if window_s <= 0 and not self.running_at_start:
             rule = f"must be below the scenario's horizon, {setting.horizon_s:g} s: nothing would arrive"
             problems.add(f"{path}.start_s", self.start_s, rule)
         elif (expected := arrivals.expected(window_s)) > MAX_ITEMS:
@@ -122,7 +122,8 @@ def _draw(
         )
     tenant = draw_tenants(setting, fields.tenants, streams, source, size)
     templates, template = _templates(fields, name, source, tenant, setting, streams)
-    lifetimes_s, durations_s = partial(application.lifetimes_s, streams), partial(application.durations_s, streams)
+    lifetimes_s: Drawn = partial(application.lifetimes_s, streams)
+    durations_s: Drawn = partial(application.durations_s, streams)
     if running:
         lifetimes_s, durations_s = in_the_middle(lifetimes_s, streams), in_the_middle(durations_s, streams)
     end_s = time_s + lifetimes_s(source, size)

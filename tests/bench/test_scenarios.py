@@ -19,12 +19,14 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.bench
 
 RUN = """
-import json, resource, sys
+import json, resource, sys, time
 from sim.scenario import Scenario
 from sim.simulate import simulate
+begun_s = time.process_time()
 result = simulate(Scenario.load(sys.argv[1]))
+cpu_s = time.process_time() - begun_s
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-print(json.dumps({"wall": result.record.wall, "counters": result.record.counters, "peak_bytes": peak}))
+print(json.dumps({"wall": result.record.wall, "cpu_s": cpu_s, "counters": result.record.counters, "peak_bytes": peak}))
 """
 
 
@@ -51,6 +53,17 @@ def test_public_cloud() -> None:
     assert counters["pods_started"] > 0.9 * counters["pods"]
     assert counters["events"] / counters["pods"] < 80
     assert answer["wall"]["simulate_s"] <= 10
+
+
+def test_churn() -> None:
+    """150,000 pods run when the hour begins, each known to every component, and about 20 a second go and come."""
+    answer = run("churn")
+    counters = answer["counters"]
+    assert counters["pods_running"] > 140_000
+    assert counters["pods_started"] > 0.9 * 20 * 3600
+    churned = counters["pods_started"] + counters["pods_deleted"]
+    assert counters["events"] - 700 * 3600 < 40 * churned, "heartbeats of 5,000 nodes are 670 events a second"
+    assert answer["cpu_s"] <= 60
 
 
 def test_density() -> None:
