@@ -15,7 +15,7 @@ from sim.engine.meter import Meter
 from sim.engine.program import Program
 from sim.etcd.database import Database
 from sim.etcd.disk import Disk
-from sim.etcd.errors import OK, TOO_LARGE
+from sim.etcd.errors import NO_ANSWER, OK, TOO_LARGE
 from sim.etcd.healthy import HealthyGroup
 from sim.etcd.links import Links
 from sim.etcd.members import MemberGroup
@@ -59,6 +59,10 @@ class Etcd:
         self._turn = 0
         self._leader = 0
         self._attended_until_s = 0.0
+        self._cut_off_for_s = 0.0
+        """While nothing reaches the group: how long a client waits before it gives up; 0: all is well."""
+        self._unheard: dict[Event, Callable[[], Event]] = {}
+        """What clients wait for who sent a request meanwhile, and how it is sent once it gets through."""
         self._disturbed: MemberGroup | None = None
         self._healthy: HealthyGroup | None = None
         if spec.messages:
@@ -77,6 +81,8 @@ class Etcd:
         keys: how many of them did not exist before; negative: how many are deleted. size_bytes: of all of them; 0 means
         the usual size. member: the one the client is connected to, instead of the scenario's choice.
         """
+        if self._cut_off_for_s:
+            return self._keep(lambda: self.put(count, keys, size_bytes, member))
         spec = self.spec
         size = size_bytes or count * spec.usual_object_bytes
         event = Event(self._clock)
@@ -93,6 +99,8 @@ class Etcd:
 
         size_bytes: of a range over many keys.
         """
+        if self._cut_off_for_s:
+            return self._keep(lambda: self.range(count, serializable, member, size_bytes))
         self.ranges += count
         event = Event(self._clock)
         read = Read(event, self._endpoint() if member is None else member, count, size_bytes)
@@ -119,6 +127,28 @@ class Etcd:
         return self._disturbed is None or self._disturbed.members[member].up
 
     # --- faults
+
+    def cut_off(self, gives_up_s: float) -> None:
+        """From now on nothing of its clients reaches the group; they give up after so long. What was under way is answered."""
+        self._cut_off_for_s = gives_up_s
+
+    def reconnect(self) -> None:
+        """What its clients still wait for arrives now."""
+        self._cut_off_for_s = 0.0
+        unheard, self._unheard = self._unheard, {}
+        for event, send in unheard.items():
+            when(send(), partial(_pass_on, event))
+
+    def _keep(self, send: Callable[[], Event]) -> Event:
+        event = Event(self._clock)
+
+        def give_up(_: object) -> None:
+            if self._unheard.pop(event, None) is not None:
+                self._refuse(event, NO_ANSWER)
+
+        self._unheard[event] = send
+        self._clock.at(self._cut_off_for_s, give_up)
+        return event
 
     def attend(self, for_s: float = 0.0) -> None:
         """Simulate message by message from now on, and at least for so long."""
@@ -306,6 +336,11 @@ class Etcd:
                 self.database.disarm()
 
 
+
+
+def _pass_on(waiting: Event, answered: Event) -> None:
+    """A request that was sent late is answered."""
+    fire(waiting, answered.value)
 
 
 def _factor(dist: Distribution, streams: Streams, name: str) -> Callable[[], float] | None:
