@@ -26,7 +26,7 @@ from sim.apiserver.authorization.catalog import Bench
 from sim.apiserver.authorization.union import Authorization
 from sim.apiserver.client import Client
 from sim.apiserver.event_leases import EventLeases
-from sim.apiserver.identity import ANY_NODE, CONTROLLER_MANAGER, MASTERS, SCHEDULER, Identity, identity
+from sim.apiserver.identity import ANY_NODE, CONTROLLER_MANAGER, MASTERS, SCHEDULER, Identity, as_identity, identity
 from sim.apiserver.pipeline import ApiServer
 from sim.apiserver.population import Population
 from sim.apiserver.reflector import NodeReflectors, Reflectors, renew_watches
@@ -329,7 +329,7 @@ class Cluster:
         """What a client's requests go to."""
         if self.servers is None:
             return self.api
-        return self.node_link if user == ANY_NODE else self.servers.link(str(user))
+        return self.node_link if user == ANY_NODE else self.servers.link(as_identity(user).name)
 
     def _server_of(self, watch: Watch) -> int:
         """The API server that a watch's client is connected to; -1 when none runs."""
@@ -875,7 +875,7 @@ class Cluster:
     def _tenant_hears_running(self, pod: int) -> None:
         self.pods.times["watched_s"][pod] = self.clock.now
         app = self.pods.ids["app"][pod]
-        if self.load.app_kind[app] == AppKind.SERVICE and self.controllers.endpoints is None:
+        if self.controllers.endpoints is None and self.load.app_kind[app] == AppKind.SERVICE:
             self.network.services.endpoint_changed(app, pod, added=True)
 
     def _controllers_hear_finished(self, pod: int) -> None:
@@ -894,7 +894,7 @@ class Cluster:
         app = self.pods.ids["app"][pod]
         times, slices = self.pods.times, self.controllers.endpoints
         served = not isnan(times["watched_s"][pod]) or isnan(times["requested_s"][pod])  # the latter ran from the start
-        if self.load.app_kind[app] == AppKind.SERVICE and slices is None and served:
+        if slices is None and served and self.load.app_kind[app] == AppKind.SERVICE:
             self.network.services.endpoint_changed(app, pod, added=False)
         self.watch.publish("pods", "gone", pod)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from math import inf
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from simpy.events import Event
 
@@ -87,8 +87,20 @@ class ConnectionsSpec(Spec):
         return rounds * self.round_trip_s + work_s
 
 
+class Dialled(Protocol):
+    """What a connection is opened to: one server, or whichever of several a load balancer chooses."""
+
+    @property
+    def clock(self) -> Clock: ...
+
+    @property
+    def spec(self) -> ConnectionsSpec: ...
+
+    def handshake(self, certificate: bool, resumed: bool, count: int = 1) -> Generator[Event, Any, None]: ...
+
+
 class Connection:
-    """What one client process has open to one server. Who sends takes a stream, and waits in `dial` where there is none:
+    """What one client process has open. Who sends takes a stream, and waits in `dial` where there is none:
 
         if connection.streams >= connection.most or clock.now > connection.expires_s:
             yield from connection.dial()
@@ -112,7 +124,7 @@ class Connection:
         "streams",
     )
 
-    def __init__(self, server: Connections, processes: int, certificate: bool, idle_s: float) -> None:
+    def __init__(self, server: Dialled, processes: int, certificate: bool, idle_s: float) -> None:
         self._server = server
         self._certificate = certificate
         self._known = False
@@ -178,6 +190,17 @@ class Connection:
                 opened = following
 
 
+def process_of(user: Identity) -> str:
+    """The process that a user's client is part of: controllers share the controller manager's."""
+    return "kube-controller-manager" if f"{SERVICE_ACCOUNTS}:kube-system" in user.groups else user.name
+
+
+def idle_after_s(spec: ConnectionsSpec, user: Identity) -> float:
+    """How long a user's connection stays open when nothing is sent; components watch, so theirs does for ever."""
+    system = user.name.startswith("system:") or process_of(user) != user.name
+    return inf if system else spec.tenant_idle_s
+
+
 TICKS = 20
 """Steps in which many processes connect again."""
 
@@ -196,17 +219,14 @@ class Connections:
         """Handshakes so far, full and resumed."""
 
     def open(self, user: Identity, certificate: bool, processes: int = 1) -> Connection:
-        """The connection of the process that a user's client is: controllers share the controller manager's.
+        """The connection of the process that a user's client is part of.
 
         certificate: the user proves itself by one. processes: see `Connection`.
         """
-        process = "kube-controller-manager" if f"{SERVICE_ACCOUNTS}:kube-system" in user.groups else user.name
+        process = process_of(user)
         connection = self._of.get(process)
         if connection is None:
-            system = user.name.startswith("system:") or process != user.name
-            connection = self._of[process] = Connection(
-                self, processes, certificate, inf if system else self.spec.tenant_idle_s
-            )
+            connection = self._of[process] = Connection(self, processes, certificate, idle_after_s(self.spec, user))
             if self.spec.open_at_start:
                 connection.most = self.spec.max_streams * processes
                 connection.expires_s = self.clock._now + connection.idle_s

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from simpy.events import Event
 
+from sim.apiserver.connections import Connection, idle_after_s, process_of
 from sim.apiserver.flow_control.catalog import FlowControl
 from sim.apiserver.identity import ANY_NODE, Identity, identity
 from sim.apiserver.load_balancing.catalog import BalancerSpec
@@ -32,7 +33,7 @@ STORED = -1
 
 
 class Streams:
-    """What a client sees of a connection whose opening and end its link sees to."""
+    """What a client sees of the nodes' connections, whose opening and end `NodeLinks` sees to."""
 
     def __init__(self) -> None:
         self.streams = 0
@@ -45,21 +46,41 @@ class Streams:
 
 
 class Link:
-    """One client's way to an API server, whichever it is connected to; opened when it is first used.
+    """One process's way to an API server, whichever it is connected to; opened when it is first used.
 
     index: the server's number; -1 when there is none.
     """
 
-    def __init__(self, servers: ApiServers, client: str) -> None:
+    def __init__(self, servers: ApiServers, user: Identity) -> None:
         self._servers = servers
-        self._client = client
-        self._to_greet = not servers.spec.connections.open_at_start
-        """A handshake is due."""
+        self._client = user.name
+        self.clock = servers.clock
+        self.spec = servers.spec.connections
         self.index = -1
+        self._greeted = self.spec.open_at_start
+        """There has been a handshake with the server that it is connected to."""
+        self._session = -1
+        """The server with which a session can be resumed; -1: none."""
+        by_certificate = servers.all[0].authentication.by_certificate(user)
+        self.connection = Connection(self, 1, by_certificate, idle_after_s(self.spec, user))
+        if self._greeted:
+            self.connection.most = self.spec.max_streams
+            self.connection.expires_s = self.clock.now + self.connection.idle_s
 
-    def connect(self, user: Identity, processes: int) -> Streams:
+    def connect(self, user: Identity, processes: int) -> Connection:
         """What a client asks its server for."""
-        return Streams()
+        return self.connection
+
+    def handshake(self, certificate: bool, resumed: bool, count: int = 1) -> Generator[Event, Any, None]:
+        """Process: open a connection. One that was closed goes through the load balancer anew, one more for want of streams to
+        the same server. Ends at once where no server runs: the request then finds out."""
+        servers = self._servers
+        if self._greeted and not self.connection.streams:
+            self.close()
+        while (index := self.open()) >= 0:
+            if (yield from servers.shake(index, certificate, resumed and index == self._session, count)):
+                self._greeted, self._session = True, index
+                return
 
     @property
     def flow_control(self) -> FlowControl:
@@ -76,19 +97,25 @@ class Link:
         """The next request opens it anew."""
         if self.index >= 0:
             self._servers.connections[self.index] -= 1
-            self.lost()
+            self._drop()
 
     def lost(self) -> None:
-        """The server has gone."""
-        self.index = -1
-        self._to_greet = True
+        """The server has gone, and what it knew of sessions."""
+        self._session = -1
+        self._drop()
 
-    def _greeted(self, index: int, user: Identity, request: Generator[Event, Any, int]) -> Generator[Event, Any, int]:
-        """The request, after a handshake if that is due."""
-        if self._to_greet:
-            self._to_greet = False
-            yield from self._servers.greet(index, user)
-        return (yield from request)
+    def _drop(self) -> None:
+        self.index, self._greeted = -1, False
+        self.connection.drop()
+
+    def _dialled(self) -> Generator[Event, Any, int]:
+        """The server that a request goes to, after a handshake if the connection was lost meanwhile; -1: none runs."""
+        if not self.connection.most:
+            yield from self.connection.dial()
+        index = self.open()
+        if index < 0:
+            self.connection.drop()
+        return index
 
     def serve(
         self,
@@ -100,10 +127,8 @@ class Link:
     ) -> Generator[Event, Any, int]:
         """As `ApiServer.serve`; ends with `NO_ANSWER` where none came."""
         servers = self._servers
-        index = self.open()
+        index = yield from self._dialled()
         request = servers.all[index].serve(operation, user, namespace, new, guard) if index >= 0 else None
-        if request is not None:
-            request = self._greeted(index, user, request)
         code: int = yield from servers.answer(index, request, operation, user, 1)
         if code == STORED:
             code = yield from servers.find_stored(self.open(), operation, user, namespace)
@@ -113,10 +138,8 @@ class Link:
 
     def serve_many(self, operation: Operation, user: Identity, count: int, over_s: float) -> Generator[Event, Any, int]:
         """As `ApiServer.serve_many`."""
-        index = self.open()
+        index = yield from self._dialled()
         request = self._servers.all[index].serve_many(operation, user, count, over_s) if index >= 0 else None
-        if request is not None:
-            request = self._greeted(index, user, request)
         return (yield from self._servers.answer(index, request, operation, user, count))
 
 
@@ -275,7 +298,8 @@ class ApiServers:
         self._balancer = balancer
         self._draw = draw
         self._opened = 0
-        self._clients: list[Link] = []
+        self._links: dict[str, Link] = {}
+        """By the process that they are of."""
         self._in_flight: list[dict[Task, Event]] = [{} for _ in servers]
         self._starting: list[list[Task]] = [[] for _ in servers]
         self.on_down: list[Callable[[int], None]] = []
@@ -284,8 +308,11 @@ class ApiServers:
     # --- connections
 
     def link(self, client: str) -> Link:
-        """A client's own connection."""
-        self._clients.append(link := Link(self, client))
+        """The connection of the process that a client, by its user's name, is part of."""
+        user = identity(client)
+        link = self._links.get(process_of(user))
+        if link is None:
+            link = self._links[process_of(user)] = Link(self, user)
         return link
 
     def link_nodes(self, nodes: int) -> NodeLinks:
@@ -318,6 +345,15 @@ class ApiServers:
         api = self.all[server]
         yield from api.connections.handshake(api.authentication.by_certificate(user), False, count)
 
+    def shake(self, server: int, certificate: bool, resumed: bool, count: int) -> Generator[Event, Any, bool]:
+        """One client's handshake; ends with false when the server dies over it."""
+
+        def handshake() -> Generator[Event, Any, int]:
+            yield from self.all[server].connections.handshake(certificate, resumed, count)
+            return 1
+
+        return (yield from self._outcome(server, handshake())) is not None
+
     def greet_many(self, server: int, user: Identity, count: int) -> None:
         """The same, which the server's death ends."""
         self._starting[server].append(self.clock.start(self.greet(server, user, count)))
@@ -335,14 +371,7 @@ class ApiServers:
             yield clock.timeout(self.spec.refused_s)
             self._log.add(operation, user.name, NO_ANSWER, begun_s, count)
             return NO_ANSWER
-        task = clock.start(request)
-        if task.callbacks is None:
-            return int(task.value)
-        answer = Event(clock)
-        flight = self._in_flight[index]
-        flight[task] = answer
-        task.callbacks.append(partial(self._answered, flight, answer))
-        code = yield answer
+        code = yield from self._outcome(index, request)
         if code is not None and not isinstance(code, Event):
             return int(code)
         self._log.add(operation, user.name, NO_ANSWER, begun_s, count)
@@ -350,6 +379,17 @@ class ApiServers:
             error = (yield code) if code.callbacks is not None else code._value
             return NO_ANSWER if error else STORED
         return NO_ANSWER
+
+    def _outcome(self, index: int, process: Generator[Event, Any, Any]) -> Generator[Event, Any, Any]:
+        """What a process at a server ends with; where the server dies before, the write that it had under way in etcd, or None."""
+        task = self.clock.start(process)
+        if task.callbacks is None:
+            return task.value
+        answer = Event(self.clock)
+        flight = self._in_flight[index]
+        flight[task] = answer
+        task.callbacks.append(partial(self._answered, flight, answer))
+        return (yield answer)
 
     def find_stored(
         self, index: int, operation: Operation, user: Identity, namespace: str
@@ -390,9 +430,9 @@ class ApiServers:
             writes[answer] = self.all[server].left_to_etcd
         self._cores[server].die()
         self.all[server].admission.lose()
-        for client in self._clients:
-            if client.index == server:
-                client.lost()
+        for link in self._links.values():
+            if link.index == server:
+                link.lost()
         ended = self._hub.server_died(server)
         if self.nodes is not None:
             self.nodes.lose(server)

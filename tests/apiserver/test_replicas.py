@@ -92,6 +92,55 @@ class TestConnections:
         assert servers.up == [True] * 3
         assert [int((servers.nodes.server_of == server).sum()) for server in range(3)] == [15, 0, 15]
 
+    def test_streams_run_out_with_several_servers_too(self):
+        """25 requests of a second each at once, 10 streams a connection: two more connections, to the same server."""
+        cluster = cluster_of(2, apiserver__get_cpu_s=1.0, apiserver__connections__max_streams=10)
+        clock, servers = cluster.clock, cluster.servers
+        client = Client(clock, servers.link("ann"), ADMIN, None)
+        tasks = [clock.start(client.send(GET_POD, "")) for _ in range(25)]
+        clock.run_until(5.0)
+        assert [task.value for task in tasks] == [200] * 25
+        home = servers.link("ann").index
+        assert servers.all[home].connections.handshakes == 2
+        assert servers.all[1 - home].connections.handshakes == 0
+
+    def test_an_idle_connection_is_opened_anew_through_the_balancer(self):
+        """Each of three requests, farther apart than a tenant's idle time, goes to the next of two servers."""
+        cluster = cluster_of(2, nodes=1, apiserver__connections__tenant_idle_s=10)
+        clock, servers = cluster.clock, cluster.servers
+        link = servers.link("ann")
+        client, homes, before = Client(clock, link, identity("ann"), None), [], sum(servers.connections)
+        for at_s in (1.0, 31.0, 61.0):
+            clock.run_until(at_s)
+            clock.start(client.send(GET_POD, ""))
+            clock.run_until(at_s + 5.0)
+            homes.append(link.index)
+        assert homes[0] == homes[2] != homes[1]
+        assert sum(servers.connections) == before + 1
+
+    def test_a_session_ends_with_the_server_that_knew_it(self):
+        """The first connection was open, the second has no session yet, the third resumes; a restarted server knows of none."""
+        cluster = cluster_of(
+            1,
+            faults=[{"type": "apiserver-crash", "at_s": [70], "down_s": 2}],
+            apiserver__connections={"tenant_idle_s": 10, "resumption": True},
+        )
+        clock, servers = cluster.clock, cluster.servers
+        client, resumed, connections = Client(clock, servers.link("ann"), identity("ann"), None), [], servers.all[0].connections
+        handshake = connections.handshake
+
+        def heard(certificate: bool, again: bool, count: int = 1):
+            resumed.append(again)
+            return handshake(certificate, again, count)
+
+        for at_s in (1.0, 31.0, 61.0, 91.0):
+            clock.run_until(at_s)
+            connections.handshake = heard
+            clock.start(client.send(GET_POD, ""))
+            clock.run_until(at_s + 5.0)
+            connections.handshake = handshake
+        assert resumed == [False, True, False]
+
     def test_goaway_evens_them_out(self):
         cluster = cluster_of(nodes=30, apiserver__goaway_chance=0.02, kubelet__lease_period_s=0.5)
         servers = cluster.servers
@@ -99,7 +148,7 @@ class TestConnections:
         cluster.clock.start(servers.start(1))
         cluster.clock.run_until(120.0)
         assert min(int((servers.nodes.server_of == server).sum()) for server in range(3)) >= 5
-        assert sum(servers.connections) == 30 + sum(link.index >= 0 for link in servers._clients)
+        assert sum(servers.connections) == 30 + sum(link.index >= 0 for link in servers._links.values())
 
     @settings(max_examples=40, deadline=None)
     @given(st.lists(st.integers(1, 50), max_size=30), st.integers(1, 40), st.integers(1, 5))
@@ -221,7 +270,7 @@ class TestCrash:
         first = clock.start(link.serve(GET_POD, ADMIN, ""))
         clock.run_until(1.0)
         home = link.index
-        moving = sum(each.index == home for each in servers._clients)
+        moving = sum(each.index == home for each in servers._links.values())
         servers.crash(home)
         assert link.index == -1
         second = clock.start(link.serve(GET_POD, ADMIN, ""))
