@@ -126,7 +126,8 @@ class TestConnections:
             apiserver__connections={"tenant_idle_s": 10, "resumption": True},
         )
         clock, servers = cluster.clock, cluster.servers
-        client, resumed, connections = Client(clock, servers.link("ann"), identity("ann"), None), [], servers.all[0].connections
+        client, resumed = Client(clock, servers.link("ann"), identity("ann"), None), []
+        connections = servers.all[0].connections
         handshake = connections.handshake
 
         def heard(certificate: bool, again: bool, count: int = 1):
@@ -301,7 +302,6 @@ class TestCrash:
             assert not np.any((times[column] > 20.0) & (times[column] < 32.0)), column
         assert cluster.started == 60 - (times["phase"] == 6).sum()  # users whose POST met a dead server give up
         assert 10 <= (times["phase"] == 6).sum() <= 13
-
 
     def test_lost_renewals_are_one_a_node_at_most(self):
         """Down from 20 s to 57 s: each of 40 nodes has missed three or four renewals, and sends one when the server is back."""
