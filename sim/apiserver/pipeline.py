@@ -217,7 +217,7 @@ class ApiServer:
         if code:
             yield self._cores.work(cpu_s)
             return code
-        price = self._price(operation, user)
+        price = self._prices.get((operation, user)) or self._price(operation, user)
         if isinstance(operation, ListOperation):
             return (yield from self.lists.read(operation, user, namespace, cpu_s + price.cpu_s))
         yield self._cores.work(cpu_s + price.cpu_s)

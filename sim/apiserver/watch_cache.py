@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -11,7 +11,7 @@ from simpy.events import Event
 
 from sim.apiserver.ring import Ring
 from sim.base.spec import Spec, param
-from sim.engine.clock import Alarm, Clock, Task, fire
+from sim.engine.clock import Alarm, Clock, fire, when
 from sim.engine.cores import Cores
 from sim.engine.meter import Meter
 
@@ -273,7 +273,11 @@ class WatchCache:
         self._changes = 0
         self._changes_under_way = 0
         self._encodings = 0.0
-        self._serving: Task | None = None
+        self._encodings_under_way = 0.0
+        self._revision_under_way = 0
+        self._began_s = 0.0
+        self._step = clock.happened
+        """What the writer waits for, while it is busy."""
         self._busy = False
         self._slow: list[Watch] = []
         self._readers: list[tuple[int, Event]] = []
@@ -338,39 +342,54 @@ class WatchCache:
         else:  # its turn begins at once
             self._meter.max_queue = max(1.0, self._meter.max_queue)
             self._busy = True
-            self._serving = self._clock.start(self._serve())
+            self._take_turn()
 
-    def _serve(self) -> Generator[Event, object, None]:
-        clock, meter = self._clock, self._meter
-        while self._changes:
-            turn, self._waiting = self._waiting, []
-            self._under_way = turn
-            changes = self._changes_under_way = self._changes
-            self._changes = 0
-            encodings, self._encodings = self._encodings, 0.0
-            revision = self.etcd.database.revision
-            began_s = clock._now
-            meter.level(1, 0)
-            yield self._cores.work(
-                changes * self._change_cpu_s + encodings * self._event_cpu_s, min(self._threads, int(encodings) or 1)
-            )
-            if self._slow or changes > self._channel:
-                wait_s = self._wait_for_slow(changes, clock._now - began_s)
-                if wait_s > 0:
-                    yield clock.timeout(wait_s)
-            self.events += encodings
-            self.sent_bytes += encodings * self._event_bytes
-            meter.served += changes
-            self._turn_s.append(clock._now)
-            self._turn_changes.append(changes)
-            self._revision = revision
-            self._under_way, self._changes_under_way = [], 0
-            if turn:
-                clock.at(self.latency_s, partial(_deliver, turn))
-            if self._readers:
-                self._answer_readers()
-        self._busy = False
-        meter.level(0, 0)
+    # The writer's loop, as callbacks: a process for each turn would cost more than the turn.
+
+    def _take_turn(self) -> None:
+        """The writer takes what has come, decodes it and has it encoded."""
+        self._under_way, self._waiting = self._waiting, []
+        changes = self._changes_under_way = self._changes
+        self._changes = 0
+        encodings = self._encodings_under_way = self._encodings
+        self._encodings = 0.0
+        self._revision_under_way = self.etcd.database.revision
+        self._began_s = self._clock._now
+        self._meter.level(1, 0)
+        cpu_s = changes * self._change_cpu_s + encodings * self._event_cpu_s
+        self._step = self._cores.work(cpu_s, min(self._threads, int(encodings) or 1))
+        when(self._step, self._encoded)
+
+    def _encoded(self, done: Event) -> None:
+        changes = self._changes_under_way
+        if self._slow or changes > self._channel:
+            wait_s = self._wait_for_slow(changes, self._clock._now - self._began_s)
+            if wait_s > 0:
+                self._step = self._clock.timeout(wait_s)
+                when(self._step, self._sent)
+                return
+        self._sent(done)
+
+    def _sent(self, _: Event) -> None:
+        """The turn's changes are on their way to all who watch; the next turn begins, if more have come."""
+        now, encodings = self._clock._now, self._encodings_under_way
+        turn, changes = self._under_way, self._changes_under_way
+        self.events += encodings
+        self.sent_bytes += encodings * self._event_bytes
+        self._meter.served += changes
+        self._turn_s.append(now)
+        self._turn_changes.append(changes)
+        self._revision = self._revision_under_way
+        self._under_way, self._changes_under_way = [], 0
+        if turn:
+            self._clock.at(self.latency_s, partial(_deliver, turn))
+        if self._readers:
+            self._answer_readers()
+        if self._changes:
+            self._take_turn()
+        else:
+            self._busy = False
+            self._meter.level(0, 0)
 
     def _wait_for_slow(self, changes: int, lasted_s: float) -> float:
         """How long the writer was held up by full channels; ends the watches for which its patience was not enough."""
@@ -464,15 +483,16 @@ class WatchCache:
     def die(self) -> int:
         """The server is gone: what it had not sent, its watches miss. Returns how many changes that is."""
         unsent = self._changes + self._changes_under_way
-        if self._serving is not None:
-            self._serving.abandon()
+        for go_on in (self._encoded, self._sent):
+            if self._step.callbacks and go_on in self._step.callbacks:
+                self._step.callbacks.remove(go_on)
         for told, kind, row in (*self._under_way, *self._waiting):
             for watch in told.watches:
                 watch.miss(kind, row)
         self._under_way, self._waiting = [], []
         self._changes_under_way = 0
         self._changes, self._encodings = 0, 0.0
-        self._busy, self._serving, self._asked = False, None, False
+        self._busy, self._asked = False, False
         self._meter.level(0, 0)
         self._readers = []
         self.live = False

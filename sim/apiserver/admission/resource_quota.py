@@ -273,7 +273,10 @@ class QuotaEvaluator:
             self._due.append(namespace)
             if len(self._evaluated) < self._spec.workers:
                 self._start()
-        self._note()
+            else:
+                self._note()
+        else:
+            self._note()
         self._oldest.append(waiter)
         if not self._armed:
             self._arm()
