@@ -138,6 +138,7 @@ def run(
 @app.command("list")
 def list_names() -> None:
     """List scenarios, presets and every plugin that a scenario may name."""
+    from experiments.sweep import standing
     from sim.base.yamltext import parse_yaml
     from sim.scenario_file import preset_files, scenario_files
 
@@ -147,6 +148,8 @@ def list_names() -> None:
         for name, path in sorted(scenario_files().items())
     ]
     console.print(_table("Scenarios: kubedes run NAME", ("name", "what it is for"), rows))
+    rows = [(name, _first_comment(path)) for name, path in standing().items()]
+    console.print(_table("Standing experiments: kubedes sweep NAME --out DIR", ("name", "what it asks"), rows))
     rows = [(name, _first_comment(path)) for name, path in sorted(preset_files().items())]
     console.print(_table("Presets: extends: NAME, or kubernetes: VERSION", ("name", "what it sets"), rows))
     for title, catalog in _catalogs().items():

@@ -36,7 +36,9 @@ Report = Annotated[
 
 @app.command()
 def sweep(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A sweep: scenario, axes, replications (YAML).")],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="A sweep: scenario, axes, replications (YAML); or a standing experiment's name.")
+    ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Results folder; one that is there of the same sweep goes on.")],
     sets: Sets = None,
     workers: Workers = None,
@@ -46,6 +48,7 @@ def sweep(
 ) -> None:
     """Run every design of a sweep, each several times. Stopped in the middle, the same command goes on."""
     import experiments
+    from experiments.metrics import metric
 
     asked = experiments.Sweep.from_file(file, sets or [])
     designs = asked.designs()
@@ -58,9 +61,11 @@ def sweep(
         raise typer.Exit(INTERRUPTED) from None
     failed = runs.table[runs.table["status"] == "failed"]
     if not quiet:
-        means = runs.values("pod_startup_p99").groupby("design", observed=True, sort=False)["value"]
-        rows = [(str(name), f"{len(found)}", _number(found.mean()), _number(found.min()), _number(found.max())) for name, found in means]
-        _show("Start-up of pods, p99 in seconds", ("design", "runs", "mean", "smallest", "largest"), rows)
+        columns = [metric(name) for name in asked.metrics]
+        means = [runs.values(column).groupby("design", observed=True, sort=False)["value"] for column in columns]
+        counts = runs.table[runs.table["status"] == "done"]["design"].value_counts()
+        rows = [(design.name, str(counts.get(design.name, 0)), *(_spread(found, design.name) for found in means)) for design in designs]
+        _show("Means over replications, with 95 % intervals", ("design", "runs", *(f"{column}, {column.unit}" for column in columns)), rows)
         for row in failed.head(10).itertuples():
             _say(f"failed: {row.design}, replication {row.rep}: {str(row.error).splitlines()[0]}")
         _say(f"Kept in {out}; read it with experiments.open, or compare two designs: kubedes compare '{out}@DESIGN' '{out}@DESIGN'")
@@ -70,8 +75,22 @@ def sweep(
 
 @app.command()
 def compare(
-    a: Annotated[str, typer.Argument(metavar="A", help="Results folder of a run or sweep; FOLDER@DESIGN picks a design.")],
+    a: Annotated[
+        str,
+        typer.Argument(
+            metavar="A",
+            help="Results folder of a run or sweep; FOLDER@DESIGN picks a design. Or a scenario, which is run: its name, its file, "
+            "or 'NAME@PATH=VALUE, PATH=VALUE'.",
+        ),
+    ],
     b: Annotated[str, typer.Argument(metavar="B", help="What is compared with A.")],
+    replications: Annotated[int, typer.Option(min=1, help="Runs of a scenario, with the same random numbers on both sides.")] = 5,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep the runs of scenarios here; the same command goes on there.")
+    ] = None,
+    workers: Workers = None,
+    on: On = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print no progress of runs.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="Show figures without a clear difference too.")] = False,
     confidence: Annotated[float, typer.Option(min=0.5, max=0.9999, help="Of the intervals and verdicts.")] = 0.95,
     report: Report = None,
@@ -79,7 +98,7 @@ def compare(
     """Say what is better or worse in B than in A, how surely, and why."""
     import experiments
 
-    found = experiments.compare(a, b, confidence)
+    found = experiments.compare(a, b, confidence, replications, out, workers, on, quiet)
     alone = bool((found.table["verdict"] == "one run each").any())
     table = found.table if everything or alone else found.changes()
     columns = ("metric", "of", "unit", "A", "B", "difference", "%", "p", "verdict")
@@ -224,6 +243,16 @@ def _number(value: Any) -> str:
     if value is None or value != value:
         return "-"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def _spread(values: Any, design: str) -> str:
+    """Mean of a design's runs, with its interval where there are several."""
+    from experiments.statistics import mean_interval
+
+    if design not in values.groups:
+        return "-"
+    found = mean_interval(values.get_group(design).to_numpy(float))
+    return _number(found.value) if found.n < 2 else f"{_number(found.value)} [{_number(found.low)}, {_number(found.high)}]"
 
 
 def _interval(row: Any, name: str) -> str:

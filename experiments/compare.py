@@ -10,26 +10,35 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from experiments.launch import run
 from experiments.metrics import SUMMARY, metric
 from experiments.statistics import CONFIDENCE, Difference, holm, mean_interval, paired, unpaired
 from experiments.store import EXPERIMENT, Runs
 from experiments.store import open as open_runs
+from experiments.sweep import Sweep
 from sim.base.errors import InputError, Problems, near_miss
 from sim.result.bottlenecks import seconds_text
 from sim.result.quantiles import quantiles
 from sim.result.result import Result
+from sim.scenario import Scenario
+from sim.scenario_file import scenario_files
 
 if TYPE_CHECKING:
     import pandas as pd
 
 STATISTICS = ("mean", "p50", "p99")
+REPLICATIONS = 5
+"""Of a scenario that is run to be compared."""
 MATERIAL_SHARE = 0.02
 """A change of the start-up time below this share of it is not worth an explanation."""
 
@@ -149,13 +158,25 @@ class Comparison:
         )
 
 
-def compare(a: Any, b: Any, confidence: float = CONFIDENCE) -> Comparison:
+def compare(
+    a: Any,
+    b: Any,
+    confidence: float = CONFIDENCE,
+    replications: int = REPLICATIONS,
+    out: str | os.PathLike[str] | None = None,
+    workers: int | None = None,
+    on: str | Executor | None = None,
+    quiet: bool = False,
+) -> Comparison:
     """Compare design B with design A.
 
     a, b: a results folder (of a run, or of an experiment with one design; `folder@design` picks one of several), `Runs`
-    with one design, a `Result`, or several. `InputError` when one of them cannot be used.
+    with one design, a `Result`, or several. Or what has not run yet, and runs now `replications` times with the random
+    numbers of the other side: a `Scenario`, its name or file, `name@path=value, path=value` with other values. These runs
+    are kept in the folder `out` and go on there, or thrown away without one; workers, on, quiet: as of `experiments.run`.
+    `InputError` when one of them cannot be used.
     """
-    first, second = side(a), side(b)
+    first, second = _sides(a, b, replications, out, workers, on, quiet)
     first, second = _shorter(first, second)
     if first.label == second.label:
         first, second = replace(first, label=f"A ({first.label})"), replace(second, label=f"B ({second.label})")
@@ -170,6 +191,42 @@ def compare(a: Any, b: Any, confidence: float = CONFIDENCE) -> Comparison:
         _resources(first, second, keys),
         _startup(first, second, keys, confidence),
     )
+
+
+def _sides(
+    a: Any, b: Any, replications: int, out: str | os.PathLike[str] | None, workers: int | None, on: str | Executor | None, quiet: bool
+) -> tuple[Side, Side]:
+    """Both sides; the scenarios among them are run."""
+    scenarios = _scenario(a), _scenario(b)
+    sides = [side(what) if scenario is None else None for what, scenario in zip((a, b), scenarios, strict=True)]
+    seeds = [next(iter(found.summary))[0] for found in sides if found is not None] + [
+        scenario.seed for scenario in scenarios if scenario is not None]
+    sweeps = [None if scenario is None else Sweep(scenario, replications=replications, seed=seeds[0]) for scenario in scenarios]
+    for sweep in sweeps:
+        if sweep is not None:
+            sweep.designs()  # what is wrong with either is said before the first run
+    with ExitStack() as temporary:
+        for i, (what, sweep) in enumerate(zip((a, b), sweeps, strict=True)):
+            if sweep is not None:
+                folder = Path(out or temporary.enter_context(TemporaryDirectory(prefix="kubedes-compare-"))) / "AB"[i]
+                found = _of_runs(run(sweep, folder, workers, on, quiet=quiet), None)
+                sides[i] = replace(found, label=sweep.cluster.name if isinstance(what, Scenario) else str(what))
+    first, second = sides
+    assert first is not None
+    assert second is not None
+    return first, second
+
+
+def _scenario(what: Any) -> Scenario | None:
+    """The scenario that is meant, None if it is something that has run."""
+    if isinstance(what, Scenario):
+        return what
+    if not isinstance(what, str | os.PathLike):
+        return None
+    name, _, sets = os.fspath(what).partition("@")
+    if Path(name).is_dir() or not (name in scenario_files() or name.endswith((".yaml", ".yml"))):
+        return None
+    return Scenario.load(name, sets.split(", ") if sets else ())
 
 
 def _shorter(first: Side, second: Side) -> tuple[Side, Side]:

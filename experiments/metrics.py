@@ -34,6 +34,9 @@ SUMMARY: Mapping[str, tuple[str, Better]] = {
     "pods_pending": ("pods", "lower"),
     "pods_starting": ("pods", ""),
     "pods_running": ("pods", ""),
+    "node_fill_cpu": ("share", ""),
+    "node_fill_memory": ("share", ""),
+    "node_imbalance": ("share", "lower"),
 }
 """Rows of the summary: unit, and which way is better (empty: neither)."""
 COLUMNS = ("startup_s", "startup_without_pull_s", *(stage_column(stage) for stage in STAGES))

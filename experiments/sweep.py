@@ -13,6 +13,10 @@ The same as a file:
       scheduler.percentage_of_nodes_to_score: [0, 50, 100]
       workload.rate_per_s: {from: 10, to: 50, step: 10}
     until: {metric: pod_startup_p99, within: 0.05}      # optional: more replications where it is not known so well
+    metrics: [pod_startup_p99, image_pull_mean]         # optional: what the command line prints of each design
+
+Standing experiments have a name: `from_file("etcd-disk")`. Each is a sweep in experiments/scenarios/standing with a page
+beside it on what it asks and what came out.
 
 Common random numbers: replication i of every design draws from `Streams(seed, i)`, so two designs meet the same pods
 and their difference is known better than either of them.
@@ -51,7 +55,10 @@ MOST_DESIGNS = 100_000
 """A larger grid is a slip of the pen."""
 MOST_REPLICATIONS = 100_000
 
-_FILE_KEYS = ("name", "scenario", "set", "seed", "replications", "mode", "axes", "until")
+STANDING = Path(__file__).parent / "scenarios" / "standing"
+"""Folder of the sweeps that have a name."""
+
+_FILE_KEYS = ("name", "scenario", "set", "seed", "replications", "mode", "axes", "until", "metrics")
 _RANGE_KEYS = ("from", "to", "step", "count", "spacing")
 _NOT_AN_AXIS = {
     "seed": "replications vary the random numbers, the same way in every design: set `replications`",
@@ -92,7 +99,8 @@ class Sweep:
     cluster: the scenario that all designs start from. load: a workload in place of the scenario's own; its fields are
     then found under `workload`. axes: path -> values; with mode `list` a list of designs, each path -> value, and
     `name` if it should have one. A range is `{from, to, step}` or `{from, to, count, spacing: linear|log}`.
-    replications: of every design. seed: in place of the scenario's. until: go on replicating until a metric is known.
+    replications: of every design. seed: in place of the scenario's. until: go on replicating until a metric is known. metrics: what
+    is printed of each design.
     """
 
     cluster: Scenario
@@ -103,11 +111,19 @@ class Sweep:
     seed: int | None = None
     until: Precision | None = None
     name: str = ""
+    metrics: Sequence[str] = ("pod_startup_p99",)
 
     @classmethod
     def from_file(cls, path: str | Path, sets: Mapping[str, Any] | Iterable[str] = ()) -> Sweep:
-        """Read a sweep file. sets: values over its scenario and its `set`. `InputError` lists what is wrong."""
+        """Read a sweep file, or the standing experiment of that name. sets: values over its scenario and its `set`.
+
+        `InputError` lists what is wrong.
+        """
         place = Path(path)
+        if str(path) in standing():
+            place = standing()[str(path)]
+        elif place.suffix not in (".yaml", ".yml") and not place.exists():
+            raise InputError(f"{path}: is neither a sweep file nor a standing experiment; {near_miss(str(path), standing())}")
         try:
             text = place.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
@@ -149,6 +165,7 @@ class Sweep:
             seed=data.get("seed"),
             until=until,
             name=str(data.get("name", name)),
+            metrics=data.get("metrics", cls.metrics),
         )
 
     @property
@@ -204,6 +221,11 @@ class Sweep:
             problems.add("replications", self.replications, f"must be a whole number from 1 to {MOST_REPLICATIONS:,}")
         if self.seed is not None and (not _is_whole(self.seed) or self.seed < 0):
             problems.add("seed", self.seed, "must be a whole number from 0")
+        if isinstance(self.metrics, str) or not isinstance(self.metrics, Sequence):
+            problems.add("metrics", self.metrics, "must be a list of metrics", "[pod_startup_p99]")
+        else:
+            for number, name in enumerate(self.metrics):
+                read_metric(name, f"metrics[{number}]", problems, statistic=True)
         if self.until is not None:
             read_metric(self.until.metric, "until.metric", problems, statistic=True)
             _check_between(problems, "until.within", self.until.within, 0, 1)
@@ -249,6 +271,11 @@ class Sweep:
             for path in design:
                 _check_path(str(path), f"axes[{number}].{path}", problems)
         return [{str(path): _plain(value) for path, value in design.items()} for design in self.axes]
+
+
+def standing() -> dict[str, Path]:
+    """The standing experiments' files by name."""
+    return {path.stem: path for path in sorted(STANDING.glob("*.yaml"))}
 
 
 def scenario_hash(scenario: Scenario) -> str:

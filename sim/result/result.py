@@ -12,7 +12,7 @@ import numpy as np
 from sim.result import bottlenecks, slo, storage, tables
 from sim.result.quantiles import Counts, mean, present, quantiles
 from sim.result.record import RunRecord
-from sim.result.schema import TABLES
+from sim.result.schema import TABLES, filled_resources
 from sim.state.pods import Phase
 
 if TYPE_CHECKING:
@@ -145,6 +145,11 @@ class Result:
             "image_pull": (between("pull_started_s", "pull_ready_s"), None, "s", ""),
             "pods_started": (np.histogram(seen, record.warm_up_s + np.arange(seconds + 1))[0], None, "pods/s", ""),
         }
+        if {"cpu", "memory"} <= set(filled_resources(record.nodes)):
+            cpu, memory = (tables.fill(record, resource) for resource in ("cpu", "memory"))
+            metrics["node_fill_cpu"] = present(cpu), None, "share", ""
+            metrics["node_fill_memory"] = present(memory), None, "share", ""
+            metrics["node_imbalance"] = present(np.abs(cpu - memory)), None, "share", ""
         log = record.requests
         for objective in slo.API_OBJECTIVES:
             kinds = [i for i, kind in enumerate(record.request_kinds) if objective.covers(kind)]

@@ -119,11 +119,16 @@ def nodes(record: RunRecord) -> pd.DataFrame:
 
     table = {name: np.asarray(values) for name, values in record.nodes.items()}
     for resource in schema.filled_resources(record.nodes):
-        allocatable = np.asarray(table[f"allocatable_{resource}"], np.float64)
-        filled = np.full(len(allocatable), np.nan)
-        np.divide(table[f"requested_{resource}"], allocatable, out=filled, where=allocatable > 0)
-        table[f"fill_{resource}"] = filled
+        table[f"fill_{resource}"] = fill(record, resource)
     return pd.DataFrame({column.name: table[column.name] for column in schema.node_columns(record.nodes)})
+
+
+def fill(record: RunRecord, resource: str) -> np.ndarray:
+    """float64, one a node: share of a resource that pods ask for at the end; NaN of a node that has none of it."""
+    allocatable = np.asarray(record.nodes[f"allocatable_{resource}"], np.float64)
+    filled = np.full(len(allocatable), np.nan)
+    np.divide(record.nodes[f"requested_{resource}"], allocatable, out=filled, where=allocatable > 0)
+    return filled
 
 
 def series(record: RunRecord) -> pd.DataFrame:
