@@ -199,15 +199,20 @@ class Machine:
         steps_s = now * CLOCK_STEPS  # less would not move the clock
         due = virtual + (steps_s if steps_s > TOLERANCE_S else TOLERANCE_S)
         threads = self._threads
-        done = []
+        first: Event | None = None
+        others: list[Event] = []
         while jobs and jobs[0][0] <= due:
             _, _, freed, event = heappop(jobs)
             if self._cancelled and event in self._cancelled:
                 self._cancelled.remove(event)
                 continue
             threads -= freed
-            if event is not None:
-                done.append(event)
+            if event is None:
+                continue
+            if first is None:
+                first = event
+            else:
+                others.append(event)
         if self._threads <= self.cores:
             self._threads = threads
             meter.in_use = threads
@@ -221,10 +226,17 @@ class Machine:
             finish = self._alarm_at = now + (left / self._rate if left > 0 else 0.0)
             alarm = self._alarm = Alarm(self._ring)
             heappush(clock._queue, (now + (finish - now), NORMAL, next(clock._eid), alarm))  # type: ignore[misc]
-        if len(done) == 1:
-            fire(done[0])
+        if first is None:
             return
-        self._firing = done
-        for event in done:
-            fire(event)
-        self._firing = []
+        if others:
+            self._firing = [first, *others]
+            for event in self._firing:
+                fire(event)
+            self._firing = []
+            return
+        # `fire`, written out
+        first._ok = True
+        first._value = None
+        callbacks, first.callbacks = first.callbacks, None  # type: ignore[assignment]
+        for callback in callbacks:
+            callback(first)
