@@ -247,6 +247,8 @@ class ControllerManager:
             watch.watch("endpointslices", NAME, {}, client=lister)
             watch.watch("endpoints", NAME, {}, client=lister)
         self._lister = lister
+        self.left: set[int] = set()
+        """Applications whose objects were deleted with their namespace."""
         self.namespaces: NamespaceController | None = None
         """None where no namespace is ever deleted."""
         if not leads:
@@ -390,6 +392,7 @@ class ControllerManager:
         load = self._load
         for app in np.flatnonzero((load.app_kind == kind) & (load.app_time_s <= self._clock._now)).tolist():
             if load.templates[load.app_template[app]].namespace == namespace:
+                self.left.add(app)
                 self._watch.publish(resource, "deleted", app)
 
     # --- who leads

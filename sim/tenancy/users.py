@@ -106,7 +106,7 @@ class Users:
         asking = self._asked.get(app)
         if asking is not None and asking.callbacks is not None:
             yield asking
-        if app not in self._asked or app in self._ended:
+        if app not in self._asked or app in self._ended or app in self._controllers.left:
             return
         namespace = load.templates[load.app_template[app]].namespace
         client = self._clients[load.app_tenant[app]]
@@ -146,6 +146,8 @@ class Users:
             return
         if pods and self._pods.ids["phase"][pods[0]] == Phase.REFUSED:
             return  # its owner was never stored
+        if app in self._controllers.left:
+            return  # it went with its namespace
         namespace = load.templates[load.app_template[app]].namespace
         foreground = getattr(load.app_options.get(app), "foreground", False)
         operation = (MARK_DELETED if foreground else DELETE)[AppKind(load.app_kind[app])]

@@ -78,6 +78,14 @@ def test_nothing_new_is_admitted():
     assert counts["POST", "pods", 403] == 1
 
 
+def test_its_user_has_nothing_left_to_delete():
+    """The user would delete the Deployment at 60 s; it went at 25 s with the namespace, and is deleted and counted once."""
+    cluster = run(leaving(), load_of((1.0, AppKind.SERVICE, 1), cpu_millicores=10, end_s=60.0), 120.0)
+    assert ("DELETE", "deployments", 200) not in sent(cluster)
+    assert sent(cluster)["DELETECOLLECTION", "deployments", 200] == 2
+    assert cluster.storage._objects["deployments"] == 0
+
+
 def test_other_namespaces_stay():
     load = load_of((1.0, AppKind.SERVICE, 2), (1.0, AppKind.SERVICE, 2), cpu_millicores=10, priority=(0, 1))
     templates = tuple(replace(each, namespace=f"tenant-{number + 1}") for number, each in enumerate(load.templates))
