@@ -105,6 +105,7 @@ class ImageService:
         key = (pod, image)
         if self._back_off.waits(key, self._clock._now):
             return self._say(pod, IMAGE_PULL_BACK_OFF)
+        boots = node.boots
         yield from self._slot(node)
         fault = "pull QPS exceeded"
         if self.store(node).accepts_pull(self._clock._now):
@@ -112,7 +113,8 @@ class ImageService:
         self._free_slot(node)
         if fault:
             self.failures += 1
-            self._back_off.failed(key, self._clock._now)
+            if node.boots == boots:  # a kubelet that begins anew knows of no back-off
+                self._back_off.failed(key, self._clock._now)
             return self._say(pod, ERR_IMAGE_PULL)
         self._back_off.forget(key)
         self.reasons.pop(pod, None)
@@ -165,6 +167,8 @@ class ImageService:
             yield from self._start_early(node, image, share)
             return ""
         fetched = yield from self._bring(node, image)
+        if self.store(node).missing(image):
+            return "the node's machine stopped"
         self.pulls += fetched
         self._complete(node, image)
         return ""
@@ -174,13 +178,13 @@ class ImageService:
 
         Ends with whether there was any to fetch.
         """
-        store = self.store(node)
+        store, boots = self.store(node), node.boots
         missing = store.missing(image)
         ours = [layer for layer in missing if layer.digest not in store.arriving]
         if len(ours) == len(missing) == 1:
             store.arriving[ours[0].digest] = Event(self._clock)
             yield from self._download(node, ours[0], ours[0].size_bytes)
-            yield from self._unpack(node, ours[0])
+            yield from self._unpack(node, ours[0], boots)
             return True
         slots = Semaphore(self._clock, node.name, "images", self._spec.layers_at_once)
         downloads = {}
@@ -191,7 +195,7 @@ class ImageService:
             if layer.digest in downloads:
                 if (download := downloads[layer.digest]).callbacks is not None:
                     yield download
-                yield from self._unpack(node, layer)
+                yield from self._unpack(node, layer, boots)
             elif (arriving := store.arriving.get(layer.digest)) is not None:  # another pull brings it
                 yield arriving
         return bool(ours)
@@ -206,13 +210,19 @@ class ImageService:
         if slots is not None:
             slots.release()
 
-    def _unpack(self, node: Node, layer: Layer) -> Generator[Event, Any, None]:
-        """Decompress on the node's cores and write; then the layer is there."""
+    def _unpack(self, node: Node, layer: Layer, boots: int) -> Generator[Event, Any, None]:
+        """Decompress on the node's cores and write; then the layer is there.
+
+        boots: of the machine that its download began on; if that has stopped since, what came is lost."""
         store = self.store(node)
-        yield node.machine.work(layer.size_bytes / self.source.spec.unpack_bytes_per_s)
-        if wait_s := store.write(layer.size_bytes * self._spec.unpacked_ratio, self._clock._now):
-            yield self._clock.timeout(wait_s)
-        self._store_layer(node, layer)
+        if node.boots == boots:
+            yield node.machine.work(layer.size_bytes / self.source.spec.unpack_bytes_per_s)
+            if wait_s := store.write(layer.size_bytes * self._spec.unpacked_ratio, self._clock._now):
+                yield self._clock.timeout(wait_s)
+        if node.boots == boots:
+            self._store_layer(node, layer)
+        else:
+            fire(store.arriving.pop(layer.digest))
 
     def _store_layer(self, node: Node, layer: Layer) -> None:
         store = self.store(node)

@@ -36,11 +36,13 @@ class Node:
         "admitted_pods",
         "allocatable",
         "away",
+        "boots",
         "cgroup_lock",
         "client_limit",
         "clock",
         "conditions",
         "containers",
+        "down",
         "host_ports",
         "images",
         "index",
@@ -126,6 +128,10 @@ class Node:
         """Pods here that are more than plain ones: probes, restarts, uses that change."""
         self.away: Event | None = None
         """While nothing passes between the node and the API server: fires when it does again."""
+        self.boots = 0
+        """Times that its machine has stopped: what was under way before is lost."""
+        self.down: Event | None = None
+        """While its machine does not run: fires when it does again."""
         self._streams = streams
         self._samplers = samplers
 

@@ -189,8 +189,14 @@ class PodLife:
         again = run.number > 0
         if again:
             run.back_off.restarted(run.finished_s, self._clock.now)
-        yield from runtime.create_container(node)
-        yield from runtime.start_container(node)
+        boots = node.boots - 1
+        while boots != node.boots:  # anew where the machine stops in the middle
+            while node.down is not None:
+                yield node.down
+            boots = node.boots
+            yield from runtime.create_container(node)
+            yield from runtime.start_container(node)
+            node.containers -= boots != node.boots
         if again:
             workers.pods.ids["restarts"][pod] += 1
         workers.events.add(CREATE_EVENT, EVENTS_PER_CONTAINER)

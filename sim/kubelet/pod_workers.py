@@ -22,7 +22,7 @@ from sim.images.service import ImageService
 from sim.kubelet.eviction import EvictionManager
 from sim.kubelet.node import Node
 from sim.kubelet.node_admission import admit, release
-from sim.kubelet.plan import ALWAYS, PodPlan
+from sim.kubelet.plan import ALWAYS, NEVER, PodPlan
 from sim.kubelet.pod_life import DELETED, PodLife
 from sim.kubelet.spec import KubeletSpec
 from sim.kubelet.status_manager import StatusManager
@@ -99,15 +99,39 @@ class PodWorkers:
             yield from self._final(node, pod, refused)
             return
         clock.start(self.status.report(node, pod))
+        while (lost := (yield from self._bring_up(node, pod, plan))) >= 0:
+            while node.down is not None:
+                yield node.down
+            node.containers -= lost
+            if pod in self._doomed:
+                yield from self.remove(node, pod)
+                return
+            if lost and plan.restart_policy == NEVER:
+                times["finished_s"][pod] = clock._now
+                yield from self.end(node, pod, "Error")
+                return
+            (plan.runtime or node.runtime).remove_pod_sandbox(node)
+            self.pods.ids["restarts"][pod] += lost > 0
+
+    def _bring_up(self, node: Node, pod: int, plan: PodPlan) -> Generator[Event, Any, int]:
+        """One try: sandbox, images, containers, status. Ends with -1; or, when the machine has stopped in the middle, with how many
+        containers ran, and the sandbox is still counted."""
+        clock, times, spec, boots = self.clock, self.pods.times, self.spec, node.boots
         yield node.machine.work(spec.sync_cpu_s)
         yield clock.timeout(spec.volume_poll_s)  # the first look finds them not yet mounted
         times["volumes_ready_s"][pod] = times["sandbox_started_s"][pod] = clock._now
         runtime = plan.runtime or node.runtime
-        yield from runtime.run_pod_sandbox(node, lambda: self._attach_network(node, pod))
+        if isnan(times["network_ready_s"][pod]):
+            yield from runtime.run_pod_sandbox(node, lambda: self._attach_network(node, pod))
+        else:  # a new sandbox after a crash: its address stays
+            times["network_started_s"][pod] = times["network_ready_s"][pod] = clock._now
+            yield from runtime.boot_sandbox(node)
         times["sandbox_ready_s"][pod] = clock._now
+        if node.boots != boots:
+            return 0
         if not plan.plain or (plan.restart_policy == ALWAYS and self.pods.duration_s[pod] < inf):
             yield from self._live(PodLife(self, node, pod, plan))
-            return
+            return -1
         used_bytes = node.admitted["memory"] * spec.eviction.plain_use_share + node.sandboxes * node.sandbox_bytes
         if plan.runtime is not None or used_bytes > node.memory_bytes:
             self.eviction.watch(node)
@@ -116,11 +140,15 @@ class PodWorkers:
             if image in node.images and spec.images.pull_policy != "Always" and not plan.pull_policies:
                 continue
             while (yield from self.pull(node, pod, image)):
+                if node.boots != boots:
+                    break
                 if pod in self._doomed:
                     yield from self.remove(node, pod)
-                    return
+                    return -1
                 yield clock.timeout(self.resync_s())
         times["pull_ready_s"][pod] = clock._now
+        if node.boots != boots:
+            return 0
         for _ in range(plan.container_count):
             yield from runtime.create_container(node)
             yield from runtime.start_container(node)
@@ -128,7 +156,11 @@ class PodWorkers:
         self.events.add(CREATE_EVENT, spec.events_per_start)
         yield clock.timeout(self.observed_in_s(node))
         times["observed_s"][pod] = clock._now
+        if node.boots != boots:
+            return plan.container_count
         yield from self.status.report(node, pod, self.heard_running)
+        if node.boots != boots:
+            return plan.container_count
         times["running_s"][pod] = times["ready_s"][pod] = clock._now
         self.pods.ids["phase"][pod] = Phase.RUNNING
         self.on_running()
@@ -136,6 +168,7 @@ class PodWorkers:
             yield from self.stop(node, pod)
         elif (ends_s := started_s + self.pods.duration_s[pod]) < inf:
             clock.at(max(0.0, ends_s - clock._now), lambda _: self._end(node, pod))
+        return -1
 
     def begin_with(self, node: Node, pod: int) -> str:
         """Before the run: the pod has been brought up. Returns why it cannot have been, "" where it can."""

@@ -10,6 +10,7 @@ import numpy as np
 from simpy.events import Event
 
 from sim.apiserver.request import CREATE_EVENT
+from sim.engine.clock import fire
 from sim.kubelet.plan import NEVER
 from sim.state.pods import Phase
 
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 class Reboots:
     """Crashes and returns of nodes, for all their pods.
 
-    What a worker was doing for a pod that had not run yet goes on in the model while the node is down; nobody hears of it before the
-    node is back.
+    What a worker was doing for a pod that had not run yet is lost, and begins anew when the machine runs again: each stage looks at
+    its end whether the machine is still the one that it began on (`Node.boots`).
     """
 
     def __init__(self, kubelets: Kubelets) -> None:
@@ -45,6 +46,9 @@ class Reboots:
 
     def stop(self, row: int) -> None:
         """The machine stops: no container's process is left."""
+        node = self._kubelets.node(row)
+        node.boots += 1
+        node.down = Event(self._workers.clock)
         for pod in self._running(row):
             self._workers.ends_s[pod] = inf
         for life in self._kubelets.node(row).lives.values():
@@ -53,11 +57,14 @@ class Reboots:
     def start(self, row: int) -> None:
         """The kubelet is back, finds sandboxes and containers dead, and begins anew with those that are still its own."""
         node, workers = self._kubelets.node(row), self._workers
+        down, node.down = node.down, None
         for pod in self._running(row):
             if workers.ends_s.get(pod) == inf and not workers.is_doomed(pod):
                 workers.clock.start(self._revive(node, pod))
         for life in list(node.lives.values()):
             life.notice_crash()
+        if down is not None:
+            fire(down)
 
     def _revive(self, node: Node, pod: int) -> Generator[Event, Any, None]:
         workers = self._workers

@@ -274,3 +274,41 @@ def test_a_cluster_whose_nodes_stay_has_nothing_of_all_this() -> None:
     cluster = Cluster(exact(), load_of((1.0, AppKind.POD, 1)), Streams(1))
     assert cluster.park is None
     assert MS
+
+
+def test_what_was_under_way_when_a_machine_stops_begins_anew() -> None:
+    """A pull of 100 MB at 1 MB/s is cut at 30 s: the pod runs only after a whole pull that begins when the node is back at 60 s;
+    what had come is sent, and no layer is kept of it."""
+    scenario = exact(
+        nodes__pools__general__count=1,
+        images={"big": {"size_bytes": 100_000_000}},
+        registry={"type": "single", "bandwidth_bytes_per_s": 1_000_000},
+        faults=[{"type": "node-crash", "at_s": [30], "nodes": ["general-0"], "down_s": 30}],
+        horizon_s=400,
+    )
+    cluster = play(scenario, load_of((1.0, AppKind.POD, 1), images=("big",)))
+    assert phases(cluster) == {"RUNNING": 1}
+    assert cluster.pods.times["pull_started_s"][0] > 60
+    assert cluster.pods.times["pull_ready_s"][0] > 160
+    assert cluster.images.received_bytes == cluster.images.source.sent_bytes == 200_000_000
+    assert cluster.images.stored_bytes == 100_000_000
+    node = cluster.kubelets.nodes[0]
+    assert (node.sandboxes, node.containers, node.admitted_pods) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("at_s", [round(1.0 + 0.15 * step, 2) for step in range(16)])
+@pytest.mark.parametrize("duration_s", [inf, 20.0])
+def test_whenever_a_machine_stops_no_pod_is_lost(at_s: float, duration_s: float) -> None:
+    """Through all stages of a start: every pod runs or has ended in the end, and the node counts what is there."""
+    fault = {"type": "node-crash", "at_s": [at_s], "nodes": ["general-0"], "down_s": 10}
+    scenario = exact(nodes__pools__general__count=1, faults=[fault], horizon_s=120)
+    cluster = play(scenario, load_of((1.0, AppKind.POD, 3), (1.2, AppKind.SERVICE, 2), duration_s=duration_s))
+    counts = phases(cluster)
+    assert sum(counts.values()) >= 5
+    assert not {"PENDING", "SCHEDULED", "WAITING"} & set(counts)
+    node = cluster.kubelets.nodes[0]
+    running = counts.get("RUNNING", 0)
+    assert (node.sandboxes, node.admitted_pods, node.ports) == (running, running, running)
+    assert node.containers <= running
+    if duration_s == inf:
+        assert node.containers == running == 5
