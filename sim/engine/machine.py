@@ -41,8 +41,7 @@ class Machine:
     """
 
     __slots__ = (
-        "_alarm",
-        "_alarm_at",
+        "_alarms",
         "_cancelled",
         "_clock",
         "_firing",
@@ -71,8 +70,8 @@ class Machine:
         """Virtual seconds a second: min(1, cores / threads)."""
         self.stretch_s = 1.0 / speed
         """`stretch()`, for those who ask very often."""
-        self._alarm: Alarm | None = None
-        self._alarm_at = inf
+        self._alarms = [inf]
+        """When the alarms set will ring, the next one last. One that work overtook rings too, and is the next job's again."""
         self.meter = _CoreMeter(clock, name, room, cores, self)
 
     def work(self, cpu_s: float, threads: int = 1) -> Event:
@@ -133,10 +132,10 @@ class Machine:
         else:
             self._share(total)
             finish = now + (jobs[0][0] - self._virtual) / self._rate
-        if finish < self._alarm_at:  # a later finish waits for the alarm already set, which arms the next one
-            self._alarm_at = finish
-            alarm = self._alarm = Alarm(self._ring)  # `Clock.at`, written out here and below
-            heappush(clock._queue, (now + (finish - now) if finish > now else now, NORMAL, next(clock._eid), alarm))  # type: ignore[misc]
+        if finish < self._alarms[-1] - TOLERANCE_S:  # a later finish waits for the alarm already set, which arms the next one
+            at_s = finish if finish > now else now
+            self._alarms.append(at_s)
+            heappush(clock._queue, (at_s, NORMAL, next(clock._eid), Alarm(self._ring)))  # type: ignore[misc]
 
     def _advance(self) -> None:
         """Bring virtual time and the meter's integrals up to now."""
@@ -168,9 +167,10 @@ class Machine:
     def _arm(self) -> None:
         left = self._jobs[0][0] - self._virtual
         finish = self._clock._now + (left / self._rate if left > 0 else 0.0)
-        if finish < self._alarm_at:  # a later finish waits for the alarm already set, which arms the next one
-            self._alarm_at = finish
-            self._alarm = self._clock.at(finish - self._clock._now, self._ring)
+        if finish < self._alarms[-1] - TOLERANCE_S:
+            clock = self._clock
+            self._alarms.append(finish)
+            heappush(clock._queue, (finish, NORMAL, next(clock._eid), Alarm(self._ring)))  # type: ignore[misc]
 
     def _next(self) -> None:
         """Set the alarm for the job that is done first, if there is one."""
@@ -180,11 +180,10 @@ class Machine:
         if jobs:
             self._arm()
         else:
-            self._virtual, self._alarm, self._alarm_at = 0.0, None, inf
+            self._virtual = 0.0
 
-    def _ring(self, alarm: Alarm) -> None:
-        if alarm is not self._alarm:
-            return
+    def _ring(self, _: Alarm) -> None:
+        self._alarms.pop()  # alarms ring in the order of their times
         # `_advance`, `_share` and `_next`, written out as in `_add`
         clock, meter = self._clock, self.meter
         now = clock._now
@@ -219,13 +218,13 @@ class Machine:
         else:
             self._share(threads)
         if not jobs or self._cancelled:
-            self._alarm, self._alarm_at = None, inf
             self._next()
         else:
             left = jobs[0][0] - virtual
-            finish = self._alarm_at = now + (left / self._rate if left > 0 else 0.0)
-            alarm = self._alarm = Alarm(self._ring)
-            heappush(clock._queue, (now + (finish - now), NORMAL, next(clock._eid), alarm))  # type: ignore[misc]
+            finish = now + (left / self._rate if left > 0 else 0.0)
+            if finish < self._alarms[-1] - TOLERANCE_S:
+                self._alarms.append(finish)
+                heappush(clock._queue, (finish, NORMAL, next(clock._eid), Alarm(self._ring)))  # type: ignore[misc]
         if first is None:
             return
         if others:
