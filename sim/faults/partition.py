@@ -22,7 +22,8 @@ class Partition(FaultSpec):
     until they are given up. Nodes: see `node-network-loss`; members of etcd: see `etcd-network`."""
 
     component: Literal["kube-scheduler", "kube-controller-manager", "etcd"] = param(
-        "kube-controller-manager", "what is cut off from the API server; of a component with replicas the one that leads"
+        "kube-controller-manager",
+        "what is cut off from the API server; of a component with replicas the one that leads",
     )
     duration_s: float = param(60.0, "how long it lasts", gt=0, le=1e9)
 
