@@ -182,7 +182,7 @@ class Machine:
         else:
             self._virtual = 0.0
 
-    def _ring(self, _: Alarm) -> None:
+    def _ring(self, _alarm: Alarm) -> None:
         self._alarms.pop()  # alarms ring in the order of their times
         # `_advance`, `_share` and `_next`, written out as in `_add`
         clock, meter = self._clock, self.meter
