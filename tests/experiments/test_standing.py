@@ -21,7 +21,7 @@ def small(sweep: Sweep) -> Sweep:
     """Of axes of numbers the first value, of others all, over a few seconds with few pods."""
     assert isinstance(sweep.axes, Mapping)
     axes = {path: values if isinstance(values[0], str) else values[:1] for path, values in sweep.axes.items()}
-    sets: dict[str, object] = {"horizon_s": 4, "warm_up_s": 0}
+    sets: dict[str, object] = {"horizon_s": 60 if "registry" in axes else 4, "warm_up_s": 0}
     if sweep.cluster.faults:
         sets["faults[0].at_s"] = [1]
     if "nodes.pools.general.count" in axes:
