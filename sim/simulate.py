@@ -82,6 +82,7 @@ from sim.network.fabric import build_fabric
 from sim.network.pod_network import PodNetwork, keeps_addresses
 from sim.network.pod_traffic import PodTraffic
 from sim.node_lifecycle.autoscaler import Autoscaler
+from sim.node_lifecycle.budgets import Budgets
 from sim.node_lifecycle.drain import Drains
 from sim.node_lifecycle.faults import NodeFaults
 from sim.node_lifecycle.join import Joining
@@ -474,6 +475,12 @@ class Cluster:
             self._pod_bound,
             self.pod_control.delete,
         )
+        load = self.load
+        self.budgets: Budgets | None = None
+        """PodDisruptionBudgets; None: there are none."""
+        if load.budgets:
+            self.budgets = Budgets(load.budgets, self.pods, load.templates, load.app_template, load.app_pods)
+            self.scheduler.budgets = self.budgets.now
         self.schedulers: Replicas | None = None
         if spec.replicas > 1:
             stored, rng = LeaseObject(), streams("scheduler.leader_election")
@@ -551,6 +558,7 @@ class Cluster:
             self._client(identity("kubernetes-admin", (MASTERS,))),
             self.load.app_pods,
             lambda pod: self.load.app_kind[self.pods.ids["app"][pod]] == AppKind.DAEMON_SET,
+            *([self.budgets.allows] if self.budgets is not None else []),
         )
         self.reboots = Reboots(self.kubelets)
         self.node_faults = NodeFaults(clock, park, self.drains, self._machine_stops, self._machine_starts, streams("faults.nodes"))
@@ -875,7 +883,7 @@ class Cluster:
     def _tenant_hears_running(self, pod: int) -> None:
         self.pods.times["watched_s"][pod] = self.clock.now
         app = self.pods.ids["app"][pod]
-        if self.controllers.endpoints is None and self.load.app_kind[app] == AppKind.SERVICE:
+        if self.controllers.endpoints is None and int(self.load.app_kind[app]) == AppKind.SERVICE:
             self.network.services.endpoint_changed(app, pod, added=True)
 
     def _controllers_hear_finished(self, pod: int) -> None:
@@ -894,7 +902,7 @@ class Cluster:
         app = self.pods.ids["app"][pod]
         times, slices = self.pods.times, self.controllers.endpoints
         served = not isnan(times["watched_s"][pod]) or isnan(times["requested_s"][pod])  # the latter ran from the start
-        if slices is None and served and self.load.app_kind[app] == AppKind.SERVICE:
+        if slices is None and served and int(self.load.app_kind[app]) == AppKind.SERVICE:
             self.network.services.endpoint_changed(app, pod, added=False)
         self.watch.publish("pods", "gone", pod)
 

@@ -20,6 +20,7 @@ from sim.base.plugin import Catalog
 from sim.base.rand import Streams
 from sim.base.spec import Spec
 from sim.state.applications import AppOptions, Change
+from sim.state.budgets import PodDisruptionBudget
 from sim.state.objects import NodeSpec, Pairs, PodSpec, Quantities
 
 if TYPE_CHECKING:
@@ -100,6 +101,8 @@ class Load:
     """Steps in which it is played, each waiting for what it must; then `app_time_s` and `app_end_s` mean nothing."""
     app_running: np.ndarray = field(default_factory=lambda: np.zeros(0, np.bool_))
     """bool: its pods run already when the clock starts, and nobody asks for it; empty: none does so."""
+    budgets: tuple[PodDisruptionBudget, ...] = ()
+    """PodDisruptionBudgets that came with the input: evictions keep them, preemption if it can."""
     nodes_run: bool = True
     """False: nodes are objects alone, as in tests of the control plane. No kubelet starts what is bound to them, none
     renews a lease, and a bound pod that is deleted goes at once where it has no grace period, else never."""

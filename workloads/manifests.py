@@ -37,6 +37,7 @@ from sim.state.applications import (
     Share,
     StatefulSetOptions,
 )
+from sim.state.budgets import PodDisruptionBudget
 from sim.state.objects import LabelSelector, NodeSpec, Owner, Pairs, PodSpec, Quantities, pairs, quantities
 from sim.state.selectors import selector_of
 from workloads.lives import with_behaviours
@@ -94,17 +95,6 @@ class Service:
 
 
 @dataclass(frozen=True)
-class DisruptionBudget:
-    """A PodDisruptionBudget; a budget is a count or a share ("20%")."""
-
-    namespace: str
-    name: str
-    selector: LabelSelector | None
-    min_available: int | str | None = None
-    max_unavailable: int | str | None = None
-
-
-@dataclass(frozen=True)
 class PriorityClass:
     name: str
     value: int
@@ -138,7 +128,7 @@ class Manifests:
     """Declared or used, by name."""
     quotas: tuple[Quota, ...] = ()
     services: tuple[Service, ...] = ()
-    disruption_budgets: tuple[DisruptionBudget, ...] = ()
+    disruption_budgets: tuple[PodDisruptionBudget, ...] = ()
     priority_classes: tuple[PriorityClass, ...] = ()
     admission: AdmissionObjects = field(default_factory=AdmissionObjects)
     """Limit ranges, namespaces with their annotations, webhook configurations."""
@@ -666,7 +656,7 @@ def _service(document: _Document, problems: Problems) -> Service:
     return Service(namespace, name, reader.labels(spec.get("selector"), f"{document.path}.spec.selector"))
 
 
-def _disruption_budget(document: _Document, problems: Problems) -> DisruptionBudget:
+def _disruption_budget(document: _Document, problems: Problems) -> PodDisruptionBudget:
     reader, spec, namespace, name = _spec_of(document, problems)
     path = f"{document.path}.spec"
 
@@ -682,4 +672,4 @@ def _disruption_budget(document: _Document, problems: Problems) -> DisruptionBud
     if minimum is not None and maximum is not None:
         reader.fault(f"{path}.maxUnavailable", maximum, "must be absent when minAvailable is given")
     selector = reader.label_selector(spec.get("selector"), f"{path}.selector")
-    return DisruptionBudget(namespace, name, selector, minimum, maximum)
+    return PodDisruptionBudget(namespace, name, selector, minimum, maximum)

@@ -26,6 +26,7 @@ class Drains:
 
     An application of more than one pod has a budget: at least its size less `max_unavailable_share` of it, rounded up, must run.
     evict: deletes a pod through the API. is_daemon: whether a DaemonSet owns a pod; such pods stay, as with --ignore-daemonsets.
+    may_go: whether the PodDisruptionBudgets let a pod be evicted now.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Drains:
         client: Client,
         app_pods: np.ndarray,
         is_daemon: Callable[[int], bool],
+        may_go: Callable[[int], bool] = lambda pod: True,
     ) -> None:
         self._clock = clock
         self._spec = spec
@@ -47,6 +49,7 @@ class Drains:
         self._client = client
         self._app_pods = app_pods
         self.is_daemon = is_daemon
+        self._may_go = may_go
         self.evicted = 0
         self.refused = 0
         """Evictions that a budget refused; each was tried again."""
@@ -87,7 +90,7 @@ class Drains:
     def _evict(self, pod: int) -> Process:
         app = self._pods.ids["app"][pod]
         while isnan(self._pods.times["gone_s"][pod]) and isnan(self._pods.times["delete_requested_s"][pod]):
-            if self.allowed(app):
+            if self.allowed(app) and self._may_go(pod):
                 if (yield from self._pod_control.delete(self._client, pod)):
                     self.evicted += 1
                     return

@@ -15,6 +15,7 @@ from sim.apiserver.request import BIND_POD, CREATE_EVENT, PATCH_POD_STATUS
 from sim.engine.clock import Clock, fire
 from sim.engine.machine import Machine
 from sim.engine.meter import Meter
+from sim.scheduler.cluster import DisruptionBudget
 from sim.scheduler.core import Core
 from sim.scheduler.framework import WAIT, Status
 from sim.scheduler.preemption import Preemption
@@ -87,6 +88,8 @@ class Scheduler:
         self._on_bound = on_bound
         self._delete = delete
         self._late = core.framework.late
+        self.budgets: Callable[[], tuple[DisruptionBudget, ...]] | None = None
+        """What the PodDisruptionBudgets allow now; None: there are none."""
         self._permit_asked: Event | None = None
         """Fires when the pods that wait at the permit point are to be asked again."""
         self._idle: Event | None = None
@@ -182,6 +185,8 @@ class Scheduler:
         spec_id = self.spec_id(pod)
         life = self._life
         node = core.schedule(spec_id, pod)  # on the snapshot of now; what follows from it comes when the work is done
+        if node < 0 and self.budgets is not None:
+            core.set_budgets(self.budgets())
         failure = _Failure(core.rejecting_plugins(), core.fit_error(), core.preempt(pod, spec_id)) if node < 0 else None
         filtered, scored = core.last.evaluated, core.last.scored
         self.nodes_filtered += filtered

@@ -126,6 +126,7 @@ class FromManifests(WorkloadSpec):
             nodes=manifests.nodes,
             quotas=tuple((quota.namespace, quota.hard) for quota in quotas if not quota.scopes),
             admission=admission,
+            budgets=manifests.disruption_budgets,
             refused=tuple(refused),
             rows_read=manifests.documents,
             app_name=tuple(f"{each.namespace}/{each.name}" for each in kept),
