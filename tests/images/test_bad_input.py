@@ -33,7 +33,7 @@ def test_found_before_the_run(sets: dict[str, object], says: str) -> None:
 
 
 def test_an_image_that_no_source_holds_is_the_reason_that_the_pod_waits() -> None:
-    """An image that is pushed after the nodes were made, and no registry behind them: the pull fails, then waits for its back-off, and no container starts."""
+    """It is pushed after the nodes were made, with no registry behind them: the pull fails, then waits for its back-off."""
     scenario = exact(images={"app": {"size_bytes": 1000, "pushed_at_s": 1000}}, registry="pre-seeded", horizon_s=60)
     cluster = Cluster(scenario, load_of((1.0, AppKind.POD, 1)), Streams(1))
     told = set()
