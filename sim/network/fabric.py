@@ -6,13 +6,13 @@ on its interface, which is the same and needs no table.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 
 import numpy as np
 from simpy.events import Event
 
-from sim.engine.clock import Alarm, Clock, fire
+from sim.engine.clock import Alarm, Clock, fire, when
 from sim.engine.machine import Machine
 from sim.engine.meter import Meter
 from sim.network.data_path import Offload
@@ -64,6 +64,8 @@ class Fabric:
         self._count = 0
         self._alarm: Alarm | None = None
         self.meter = Meter(clock, "fabric transfers", "network", max(1, 2 * underlay.hosts))
+        self.on_change: list[Callable[[], None]] = []
+        """Called when rates have changed."""
         self.sent_bytes = 0.0
 
     def transfer(
@@ -135,6 +137,8 @@ class Fabric:
             version = self._version[slot] = self._version.get(slot, 0) + 1
             heappush(self._ends, (now + max(0.0, self._left[slot]) / rate, slot, version))
         self.meter.level(len(self._events), 0)
+        for look in self.on_change:
+            look()
         self._arm()
 
     def _arm(self) -> None:
@@ -180,26 +184,37 @@ class ServerLink:
     ) -> None:
         self._fabric = fabric
         self._host = host
-        self._uplink = Uplink(clock, name, bandwidth_bytes_per_s, receiver_bytes_per_s) if fabric is None else None
-        self.meter = (
-            self._uplink.meter if self._uplink is not None else Meter(clock, name, "images", bandwidth_bytes_per_s)
-        )
+        self._flows = 0
+        self._flow_bytes_per_s = min(bandwidth_bytes_per_s, receiver_bytes_per_s)
+        if fabric is None:
+            self._uplink = Uplink(clock, name, bandwidth_bytes_per_s, receiver_bytes_per_s)
+            self.meter = self._uplink.meter
+        else:
+            self.meter = Meter(clock, name, "images", max(1.0, bandwidth_bytes_per_s / receiver_bytes_per_s))
+            fabric.on_change.append(self._look)
 
     def transfer(self, size_bytes: float, node: int) -> Event:
         """Send to node number `node`; fires with the last byte."""
-        if self._uplink is not None:
+        if self._fabric is None:
             return self._uplink.transfer(size_bytes)
-        assert self._fabric is not None
+        self._flows += 1
         event = self._fabric.transfer(self._host, node, size_bytes)
-        if event.callbacks is None:
-            self._sent(size_bytes)
-        else:
-            event.callbacks.append(lambda _: self._sent(size_bytes))
+        when(event, self._sent)
         return event
 
-    def _sent(self, size_bytes: float) -> None:
-        self.meter.in_use_s += size_bytes
+    def _sent(self, _: Event) -> None:
+        self._flows -= 1
         self.meter.served += 1
+        self._look()
+
+    def _look(self) -> None:
+        """Use and queue in receivers served at full speed, as `Uplink` counts them; who is slowed elsewhere does not queue here."""
+        assert self._fabric is not None
+        capacity, load = self._fabric.link_loads()
+        out = 2 * self._host
+        in_use = float(load[out]) / self._flow_bytes_per_s
+        full = load[out] > 0.999999 * capacity[out]
+        self.meter.level(in_use, max(0.0, self._flows - in_use) if full else 0.0)
 
 
 def build_fabric(
