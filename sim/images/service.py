@@ -243,6 +243,7 @@ class ImageService:
         for layer in store.missing(image):
             yield from self.source.read(node, layer, layer.size_bytes * share)
             self.received_bytes += layer.size_bytes * share
+            yield node.machine.work(layer.size_bytes * share / self.source.spec.unpack_bytes_per_s)
         store.startable.add(image.name)
         self.pulls += 1
         if (after_s := self.source.spec.rest_after_s()) is not None:

@@ -88,4 +88,3 @@ class _Lazy(ImageSource):
         rounds = ceil(ceil(size_bytes / spec.chunk_bytes) / spec.chunks_at_once)
         yield self.clock.timeout(rounds * spec.chunk_request_s)
         yield from self.fetch(node, layer, size_bytes)
-        yield node.machine.work(size_bytes / spec.unpack_bytes_per_s)
