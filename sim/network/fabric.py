@@ -188,7 +188,7 @@ class ServerLink:
         self._flow_bytes_per_s = min(bandwidth_bytes_per_s, receiver_bytes_per_s)
         if fabric is None:
             self._uplink = Uplink(clock, name, bandwidth_bytes_per_s, receiver_bytes_per_s)
-            self.meter = self._uplink.meter
+            self.meter: Meter = self._uplink.meter
         else:
             self.meter = Meter(clock, name, "images", max(1.0, bandwidth_bytes_per_s / receiver_bytes_per_s))
             fabric.on_change.append(self._look)

@@ -116,7 +116,9 @@ _NODE_COLUMNS = {
     "zone": Column("zone", "name", "zone"),
     "pods": Column("pods", "pods", "pods on it at the end"),
     "pods_started": Column("pods_started", "pods", "pods it started"),
-    "state": Column("state", "name", "absent, joining, ready, down, cut_off, refused (its certificate): at the end; only where nodes come and go"),
+    "state": Column(
+        "state", "name", "absent, joining, ready, down, cut_off, refused (its certificate): at the end; only where nodes come and go"
+    ),
     "ready_s": Column("ready_s", "s", "when it became ready; 0: before the run"),
     "removed_s": Column("removed_s", "s", "when its object was removed"),
 }
