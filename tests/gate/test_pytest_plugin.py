@@ -61,6 +61,7 @@ import pytest
 def slow(monkeypatch):
     from sim.images.sources.single import SingleRegistry
     connect = SingleRegistry.connect
+    monkeypatch.setattr(SingleRegistry, "servers", lambda self, nodes: (1e7,))
     monkeypatch.setattr(
         SingleRegistry, "connect", lambda self, site: connect(self.model_copy(update={"bandwidth_bytes_per_s": 1e7}), site)
     )

@@ -90,7 +90,7 @@ def test_fill_is_requested_of_allocatable_and_missing_without_any(result: Result
 
 def test_summary_has_units_and_agrees_with_the_tables(result: Result) -> None:
     summary = result.summary()
-    assert set(summary.unit) == {"s", "pods/s", "pods"}
+    assert set(summary.unit) == {"s", "pods/s", "pods", "share"}
     measured = result.pods[result.pods.measured]
     for row, column in (("pod_startup", "startup_s"), ("pod_startup_without_pull", "startup_without_pull_s")):
         assert summary.p99[row] == pytest.approx(measured[column].quantile(0.99))
