@@ -6,7 +6,7 @@ pkg/controller/daemon.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,11 +15,10 @@ from simpy.events import AllOf, Event
 from sim.apiserver.client import Client
 from sim.controllers.applications import Applications
 from sim.controllers.garbage_collector import GarbageCollector
-from sim.controllers.operations import CREATE_REVISION, GET, UPDATE_DAEMON_SET_STATUS
-from sim.controllers.owner import PodOwner
+from sim.controllers.operations import CREATE_REVISION, UPDATE_DAEMON_SET_STATUS
 from sim.controllers.pod_control import PodControl
+from sim.controllers.pod_set import PodSet, PodSetController
 from sim.controllers.spec import ControllerManagerSpec
-from sim.controllers.work_queue import WorkQueue
 from sim.engine.clock import Clock
 from sim.engine.machine import Machine
 from sim.nodes import ClusterNode
@@ -93,11 +92,11 @@ def next_failed_backoff_s(last_s: float, since_s: float) -> float:
     return min(2 * last_s, FAILED_BACKOFF_MOST_S)
 
 
-class DaemonSet(PodOwner):
+class DaemonSet(PodSet):
     """One set as the controller knows it."""
 
     stays_with_node = True
-    __slots__ = ("backoffs", "ended", "expected", "node_of", "on_node", "options", "revision", "status", "terminating")
+    __slots__ = ("backoffs", "expected", "options", "revision")
 
     def __init__(
         self,
@@ -113,23 +112,18 @@ class DaemonSet(PodOwner):
         self.options = options
         self.revision = -1
         """The template of the last stored revision."""
-        self.on_node: dict[int, int] = {}
-        """The pod of each node, until its object is gone."""
-        self.node_of: dict[int, int] = {}
-        self.terminating: set[int] = set()
-        self.ended: list[int] = []
-        """Pods with a final status whose objects are still there."""
         self.backoffs: dict[int, tuple[float, float]] = {}
         """Of nodes whose pod failed: (how long the next is left alone, since when)."""
         self.expected = 0
         """Pods created whose existence has not been heard of yet."""
-        self.status: tuple[int, ...] = ()
 
 
-class DaemonSetController:
-    """`daemon_set_workers` syncs at a time. nodes: all that exist at some time, of which the first
+class DaemonSetController(PodSetController[DaemonSet]):
+    """`daemon_set_workers` syncs at a time. A pod's place is its node. nodes: all that exist at some time, of which the first
     `present` are there at the start. specs: where the pod specs of each template begin, one a node.
     """
+
+    resource = "daemonsets"
 
     def __init__(
         self,
@@ -145,23 +139,11 @@ class DaemonSetController:
         present: int,
         specs: dict[int, int],
     ) -> None:
-        self._clock = clock
-        self._spec = spec
-        self._machine = machine
-        self._client = client
-        self._applications = applications
-        self._template_of = pods.ids["template"]
-        self._pod_control = pod_control
-        self._garbage = garbage
+        super().__init__(
+            clock, spec, machine, client, applications, pods, pod_control, garbage, "DaemonSet", spec.daemon_set_workers
+        )
         self._nodes: dict[int, NodeSpec] = {number: node.spec for number, node in enumerate(nodes[:present])}
         self._specs = specs
-        self._ended_of: dict[int, DaemonSet] = {}
-        """Sets of the pods that have ended and are not deleted yet."""
-        self.sets: dict[int, DaemonSet] = {}
-        """Those that exist, by application."""
-        self.queue: WorkQueue[DaemonSet] = WorkQueue(
-            clock, "DaemonSet", spec.daemon_set_workers, self._sync, spec.retry_base_s, spec.retry_max_s
-        )
 
     # --- what the informers say
 
@@ -185,17 +167,6 @@ class DaemonSetController:
             owner.template = change.what.template
             self.queue.add(owner)
 
-    def app_deleted(self, app: int) -> None:
-        owner = self.sets.pop(app, None)
-        if owner is not None:
-            owner.deleted = True
-            pods = [*owner.pods, *owner.ended]
-            if owner.options.foreground:
-                held = [("pods", pod) for pod in pods]
-                self._garbage.owner_marked("daemonsets", app, owner.namespace, held, owner.terminating)
-            else:
-                self._garbage.owner_deleted(pods, GET["daemonsets"])
-
     def node_changed(self, node: int, spec: NodeSpec | None) -> None:
         """A node has joined or its labels or taints have changed; None: it has left."""
         if spec is None:
@@ -205,58 +176,19 @@ class DaemonSetController:
         self.resync()
 
     def pod_added(self, owner: DaemonSet, pod: int) -> None:
-        owner.pods[pod] = None
         owner.expected = max(0, owner.expected - 1)
-        self.queue.add(owner)
-
-    def pod_ready(self, owner: DaemonSet, pod: int) -> None:
-        if pod in owner.pods:
-            owner.ready[pod] = self._clock._now
-            self.queue.add(owner)
-
-    def pod_unready(self, owner: DaemonSet, pod: int) -> None:
-        if owner.ready.pop(pod, None) is not None:
-            self.queue.add(owner)
-
-    def pod_finished(self, owner: DaemonSet, pod: int, failed: bool) -> None:
-        """A failed pod is deleted by a sync, and when that is heard of, another is created."""
-        if pod in owner.pods:
-            del owner.pods[pod]
-            owner.ready.pop(pod, None)
-            owner.ended.append(pod)
-            self._ended_of[pod] = owner
-            self.queue.add(owner)
-        elif pod in owner.terminating:  # it was being deleted anyway
-            self.pod_gone(owner, pod)
-
-    def pod_lost(self, owner: DaemonSet, pod: int) -> None:
-        if pod in owner.pods:
-            del owner.pods[pod]
-            owner.ready.pop(pod, None)
-            owner.terminating.add(pod)
-            self.queue.add(owner)
-
-    def pod_gone(self, owner: DaemonSet, pod: int) -> None:
-        self.pod_lost(owner, pod)
-        owner.terminating.discard(pod)
-        node = owner.node_of.pop(pod, None)
-        if node is not None:
-            owner.on_node.pop(node, None)
-            self.queue.add(owner)
+        super().pod_added(owner, pod)
 
     def resync(self) -> None:
         for owner in self.sets.values():
             owner.expected = 0
             self.queue.add(owner)
 
-    def objects(self) -> Iterable[DaemonSet]:
-        return self.sets.values()
-
     def as_wanted(self, owner: DaemonSet) -> bool:
         return (
             not (owner.ended or owner.terminating or owner.expected)
             and owner.revision == owner.template
-            and owner.status[:3] == (len(owner.on_node), len(owner.ready), len(owner.ready))
+            and owner.status[:3] == (len(owner.pod_at), len(owner.ready), len(owner.ready))
         )
 
     # --- what it does about it
@@ -283,11 +215,11 @@ class DaemonSetController:
     def _manage(self, owner: DaemonSet, wanted: list[int]) -> Generator[Event, Any, bool]:
         """A pod for each node without one, none for nodes where it does not belong."""
         burst = self._spec.burst_daemons
-        missing = [node for node in wanted if node not in owner.on_node][:burst]
+        missing = [node for node in wanted if node not in owner.pod_at][:burst]
         stays = set(wanted)
         surplus = [
             pod
-            for node, pod in owner.on_node.items()
+            for node, pod in owner.pod_at.items()
             if node not in stays
             and node in self._nodes
             and pod in owner.pods  # those of a node that has left are collected
@@ -298,18 +230,18 @@ class DaemonSetController:
         while missing and done:
             group, missing = missing[:batch], missing[batch:]
             batch *= 2
-            creations = [self._clock.start(self._create(owner, node, begin + node)) for node in group]
+            creations = [self._clock.start(self._create_at(owner, node, begin + node)) for node in group]
             yield from self._all(creations)
             done = all(creation.value for creation in creations)
             owner.expected -= sum(not creation.value for creation in creations)
         owner.expected -= len(missing)
-        return (yield from self._delete([*surplus, *self._failed(owner)])) and done
+        return (yield from self._delete(owner, [*surplus, *self._failed(owner)])) and done
 
     def _failed(self, owner: DaemonSet) -> list[int]:
         """Pods that have ended and may be deleted now; a node whose pods fail again and again is left alone longer."""
         now, due = self._clock._now, []
         for pod in owner.ended:
-            node = owner.node_of[pod]
+            node = owner.place_of[pod]
             delay_s, since_s = owner.backoffs.get(node, (0.0, 0.0))
             if now - since_s < delay_s:
                 self.queue.add_after(owner, delay_s)
@@ -318,38 +250,25 @@ class DaemonSetController:
             due.append(pod)
         return due
 
-    def _create(self, owner: DaemonSet, node: int, template: int) -> Generator[Event, Any, bool]:
-        self._machine.load(self._spec.create_cpu_s)
-        pod = self._pod_control.next_row(owner)
-        self._template_of[pod] = template
-        owner.on_node[node], owner.node_of[pod] = pod, node
-        stored = yield from self._pod_control.create_for(self._client, owner, pod)
-        if not stored:
-            del owner.on_node[node], owner.node_of[pod]
-            owner.rows.append(pod)
-        return stored
-
     def _roll(self, owner: DaemonSet, wanted: list[int]) -> Generator[Event, Any, bool]:
         """Old pods go: those that are not available at once, of the others as many as may be missing."""
         begin = self._specs[owner.template]
         old = [
-            pod for node, pod in owner.on_node.items() if pod in owner.pods and self._template_of[pod] != begin + node
+            pod for node, pod in owner.pod_at.items() if pod in owner.pods and self._template_of[pod] != begin + node
         ]
         if not old:
             return True
         may_miss = pods_of_share(owner.options.max_unavailable, len(wanted), round_up=True)
-        missing = sum(owner.on_node.get(node) not in owner.ready for node in wanted)
+        missing = sum(owner.pod_at.get(node) not in owner.ready for node in wanted)
         broken = [pod for pod in old if pod not in owner.ready]
         healthy = [pod for pod in old if pod in owner.ready]
-        return (yield from self._delete([*broken, *healthy[: max(0, may_miss - missing)]]))
+        return (yield from self._delete(owner, [*broken, *healthy[: max(0, may_miss - missing)]]))
 
-    def _delete(self, pods: list[int]) -> Generator[Event, Any, bool]:
+    def _delete(self, owner: DaemonSet, pods: list[int]) -> Generator[Event, Any, bool]:
         deletions = [self._clock.start(self._pod_control.delete(self._client, pod)) for pod in pods]
         yield from self._all(deletions)
         for pod, deletion in zip(pods, deletions, strict=True):
-            owner = self._ended_of.get(pod)
-            if owner is not None and deletion.value:
-                del self._ended_of[pod]
+            if deletion.value and pod in owner.ended:
                 owner.ended.remove(pod)
                 self.pod_gone(owner, pod)
         return all(deletion.value for deletion in deletions)
@@ -361,13 +280,6 @@ class DaemonSetController:
 
     def _write_status(self, owner: DaemonSet, wanted: int) -> Generator[Event, Any, bool]:
         begin = self._specs[owner.template]
-        updated = sum(self._template_of[pod] == begin + node for pod, node in owner.node_of.items())
+        updated = sum(self._template_of[pod] == begin + node for pod, node in owner.place_of.items())
         status = (wanted, len(owner.pods), len(owner.ready), updated, owner.template)
-        if status == owner.status:
-            return True
-        if (yield from self._client.turn()):
-            return False
-        if (yield from self._client.send(UPDATE_DAEMON_SET_STATUS, owner.namespace)) != 200:
-            return False
-        owner.status = status
-        return True
+        return (yield from self._store_status(owner, status, UPDATE_DAEMON_SET_STATUS))

@@ -5,7 +5,7 @@ Rules: `stateful_set_rules`; the process: Kubernetes 1.20 source, pkg/controller
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 from typing import Any
 
 from simpy.events import Event
@@ -13,32 +13,21 @@ from simpy.events import Event
 from sim.apiserver.client import Client
 from sim.controllers.applications import Applications
 from sim.controllers.garbage_collector import GarbageCollector
-from sim.controllers.operations import CREATE_REVISION, GET, UPDATE_STATEFUL_SET_STATUS
-from sim.controllers.owner import PodOwner
+from sim.controllers.operations import CREATE_REVISION, UPDATE_STATEFUL_SET_STATUS
 from sim.controllers.pod_control import PodControl
+from sim.controllers.pod_set import PodSet, PodSetController
 from sim.controllers.spec import ControllerManagerSpec
 from sim.controllers.stateful_set_rules import OrdinalState, next_steps
-from sim.controllers.work_queue import WorkQueue
 from sim.engine.clock import Clock
 from sim.engine.machine import Machine
 from sim.state.applications import Scale, StatefulSetOptions
 from sim.state.pods import PodTable
 
 
-class StatefulSet(PodOwner):
+class StatefulSet(PodSet):
     """One set as the controller knows it."""
 
-    __slots__ = (
-        "by_ordinal",
-        "current",
-        "ended",
-        "options",
-        "ordinal_of",
-        "replicas",
-        "revisions",
-        "status",
-        "terminating",
-    )
+    __slots__ = ("current", "options", "replicas", "revisions")
 
     def __init__(
         self,
@@ -58,17 +47,12 @@ class StatefulSet(PodOwner):
         """The revision that all pods had when the last update was over."""
         self.revisions = 0
         """Revisions stored."""
-        self.by_ordinal: dict[int, int] = {}
-        """Pods whose objects are there or have been asked for."""
-        self.ordinal_of: dict[int, int] = {}
-        self.terminating: set[int] = set()
-        self.ended: list[int] = []
-        """Pods with a final status whose objects are still there."""
-        self.status: tuple[int, ...] = ()
 
 
-class StatefulSetController:
-    """`stateful_set_workers` syncs at a time."""
+class StatefulSetController(PodSetController[StatefulSet]):
+    """`stateful_set_workers` syncs at a time. A pod's place is its ordinal."""
+
+    resource = "statefulsets"
 
     def __init__(
         self,
@@ -81,18 +65,17 @@ class StatefulSetController:
         pod_control: PodControl,
         garbage: GarbageCollector,
     ) -> None:
-        self._clock = clock
-        self._spec = spec
-        self._machine = machine
-        self._client = client
-        self._applications = applications
-        self._template_of = pods.ids["template"]
-        self._pod_control = pod_control
-        self._garbage = garbage
-        self.sets: dict[int, StatefulSet] = {}
-        """Those that exist, by application."""
-        self.queue: WorkQueue[StatefulSet] = WorkQueue(
-            clock, "StatefulSet", spec.stateful_set_workers, self._sync, spec.retry_base_s, spec.retry_max_s
+        super().__init__(
+            clock,
+            spec,
+            machine,
+            client,
+            applications,
+            pods,
+            pod_control,
+            garbage,
+            "StatefulSet",
+            spec.stateful_set_workers,
         )
 
     # --- what the informers say
@@ -122,67 +105,11 @@ class StatefulSetController:
             owner.template = change.what.template
         self.queue.add(owner)
 
-    def app_deleted(self, app: int) -> None:
-        owner = self.sets.pop(app, None)
-        if owner is not None:
-            owner.deleted = True
-            pods = [*owner.pods, *owner.ended]
-            if owner.options.foreground:
-                held = [("pods", pod) for pod in pods]
-                self._garbage.owner_marked("statefulsets", app, owner.namespace, held, owner.terminating)
-            else:
-                self._garbage.owner_deleted(pods, GET["statefulsets"])
-
-    def pod_added(self, owner: StatefulSet, pod: int) -> None:
-        owner.pods[pod] = None
-        self.queue.add(owner)
-
-    def pod_ready(self, owner: StatefulSet, pod: int) -> None:
-        if pod in owner.pods:
-            owner.ready[pod] = self._clock._now
-            self.queue.add(owner)
-
-    def pod_unready(self, owner: StatefulSet, pod: int) -> None:
-        if owner.ready.pop(pod, None) is not None:
-            self.queue.add(owner)
-
-    def pod_finished(self, owner: StatefulSet, pod: int, failed: bool) -> None:
-        """An ended pod is deleted by the next sync, which then creates another under its name."""
-        if pod in owner.pods:
-            del owner.pods[pod]
-            owner.ready.pop(pod, None)
-            owner.ended.append(pod)
-            self.queue.add(owner)
-        elif pod in owner.terminating:  # it was being deleted anyway
-            self.pod_gone(owner, pod)
-
-    def pod_lost(self, owner: StatefulSet, pod: int) -> None:
-        if pod in owner.pods:
-            del owner.pods[pod]
-            owner.ready.pop(pod, None)
-            owner.terminating.add(pod)
-            self.queue.add(owner)
-
-    def pod_gone(self, owner: StatefulSet, pod: int) -> None:
-        self.pod_lost(owner, pod)
-        owner.terminating.discard(pod)
-        ordinal = owner.ordinal_of.pop(pod, None)
-        if ordinal is not None:
-            owner.by_ordinal.pop(ordinal, None)
-            self.queue.add(owner)
-
-    def resync(self) -> None:
-        for owner in self.sets.values():
-            self.queue.add(owner)
-
-    def objects(self) -> Iterable[StatefulSet]:
-        return self.sets.values()
-
     def as_wanted(self, owner: StatefulSet) -> bool:
         return (
             not (owner.ended or owner.terminating)
             and owner.template == owner.current
-            and len(owner.ready) == len(owner.by_ordinal) == owner.replicas
+            and len(owner.ready) == len(owner.pod_at) == owner.replicas
         )
 
     # --- what it does about it
@@ -209,7 +136,7 @@ class StatefulSetController:
         for ordinal in create:
             done = (yield from self._create(owner, ordinal)) and done
         for ordinal in delete:
-            pod = owner.by_ordinal[ordinal]
+            pod = owner.pod_at[ordinal]
             done = (yield from self._pod_control.delete(self._client, pod)) and done
         if (
             owner.template != owner.current
@@ -220,10 +147,10 @@ class StatefulSetController:
         return (yield from self._write_status(owner)) and done
 
     def _states(self, owner: StatefulSet) -> list[OrdinalState]:
-        count = max([owner.replicas, *(ordinal + 1 for ordinal in owner.by_ordinal)])
+        count = max([owner.replicas, *(ordinal + 1 for ordinal in owner.pod_at)])
         states = []
         for ordinal in range(count):
-            pod = owner.by_ordinal.get(ordinal)
+            pod = owner.pod_at.get(ordinal)
             if pod is None:
                 states.append(OrdinalState(False))
             else:
@@ -233,26 +160,11 @@ class StatefulSetController:
 
     def _create(self, owner: StatefulSet, ordinal: int) -> Generator[Event, Any, bool]:
         """Post the pod of an ordinal: of the new revision, unless the update has not come down to it."""
-        self._machine.load(self._spec.create_cpu_s)
-        pod = self._pod_control.next_row(owner)
-        held = [self._template_of[other] == owner.current for other in owner.by_ordinal.values()]
+        held = [self._template_of[other] == owner.current for other in owner.pod_at.values()]
         kept = ordinal < owner.options.partition or (owner.template != owner.current and ordinal < sum(held))
-        self._template_of[pod] = owner.current if kept else owner.template
-        owner.by_ordinal[ordinal], owner.ordinal_of[pod] = pod, ordinal
-        stored = yield from self._pod_control.create_for(self._client, owner, pod)
-        if not stored:
-            del owner.by_ordinal[ordinal], owner.ordinal_of[pod]
-            owner.rows.append(pod)
-        return stored
+        return (yield from self._create_at(owner, ordinal, owner.current if kept else owner.template))
 
     def _write_status(self, owner: StatefulSet) -> Generator[Event, Any, bool]:
         updated = sum(self._template_of[pod] == owner.template for pod in owner.pods)
         status = (len(owner.pods), len(owner.ready), updated, owner.template)
-        if status == owner.status:
-            return True
-        if (yield from self._client.turn()):
-            return False
-        if (yield from self._client.send(UPDATE_STATEFUL_SET_STATUS, owner.namespace)) != 200:
-            return False
-        owner.status = status
-        return True
+        return (yield from self._store_status(owner, status, UPDATE_STATEFUL_SET_STATUS))
